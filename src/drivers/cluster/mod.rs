@@ -1,0 +1,71 @@
+//! A cluster system. To add one: write `<name>.rs` here, then the two lines marked below.
+use crate::{
+    kinds::Kind,
+    model::{Act, Connect, Fault, LeaseAnswer, Loan, Member, NodeView, RunId, Unmovable},
+};
+use async_trait::async_trait;
+use std::{sync::Arc, time::Duration};
+
+pub mod kubernetes;
+pub mod none;
+pub mod vergeos;
+// line 1 of a new cluster system: `pub mod <name>;`
+
+pub const KINDS: &[Kind<dyn ClusterConfig>] = &[
+    // pending: Kind::of::<kubernetes::Config>(),
+    // pending: Kind::of::<vergeos::Config>(),
+    // pending: Kind::of::<none::Config>(),
+    // line 2: `Kind::of::<<name>::Config>(),`
+];
+
+pub trait ClusterConfig: Send + Sync + std::fmt::Debug {
+    /// Reads files and makes clients; contacts nothing.
+    fn connect(&self, cx: &Connect) -> Result<Arc<dyn Cluster>, Fault>;
+    /// Why nothing needs to witness that a node of this cluster is empty: kind `none` only.
+    fn vouched(&self) -> Option<&str> {
+        None
+    }
+}
+
+/// What a look or an act is for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Ask {
+    /// Which run asks: written into marks, and how our own mark is told from a foreign one. None for check, plan and status.
+    pub run: Option<RunId>,
+    /// The operator's `--reason`, where the system has room for it.
+    pub reason: Option<String>,
+    pub unmovable: Unmovable,
+}
+
+pub struct Reached {
+    /// `kubernetes v1.31.2 at https://192.0.2.1:6443`.
+    pub what: String,
+    /// Can it carry a lock that other operators see?
+    pub lease: bool,
+    /// Rights that this account lacks for the whole job, each in the system's words.
+    pub missing_rights: Vec<String>,
+    pub warnings: Vec<String>,
+}
+
+/// Level-triggered and stateless: `look` says how things stand and which acts would bring the node closer to empty; `act` does exactly one.
+/// `node` is always the node's name in the cluster.
+#[async_trait]
+pub trait Cluster: Send + Sync {
+    /// Reach, version, rights. Reads only.
+    async fn probe(&self) -> Result<Reached, Fault>;
+    /// Every node the cluster knows, in the inventory or not. Reads only.
+    async fn members(&self) -> Result<Vec<Member>, Fault>;
+    /// Reads only (server dry-runs are reads). `NodeView::moves` holds acts of this driver with `to` set to `cluster`.
+    async fn look(&self, node: &str, ask: &Ask) -> Result<NodeView, Fault>;
+    /// One exchange.
+    async fn act(&self, node: &str, act: &Act, ask: &Ask) -> Result<(), Fault>;
+    /// The act that pays back a loan this driver handed out in a move; `returns` is set by the caller.
+    fn give_back(&self, node: &str, loan: &Loan) -> Act;
+    /// Is the loan already paid, as the world stands (someone else uncordoned, we died after the write)? Reads only.
+    async fn is_paid(&self, node: &str, loan: &Loan) -> Result<bool, Fault>;
+    /// Takes or renews the cluster's own lock for `owner`. A write: never called by check or plan.
+    async fn lease(&self, owner: &str, ttl: Duration) -> Result<LeaseAnswer, Fault>;
+    /// Who holds the lock now? Reads only.
+    async fn lease_holder(&self) -> Result<LeaseAnswer, Fault>;
+    async fn drop_lease(&self, owner: &str) -> Result<(), Fault>;
+}

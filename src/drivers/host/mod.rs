@@ -1,0 +1,32 @@
+//! The node's operating system. To add a way to reach it: write `<name>.rs` here, then the two lines marked below.
+use crate::{
+    kinds::Kind,
+    model::{Command, Connect, Fault, HostView, Output},
+};
+use async_trait::async_trait;
+use std::sync::Arc;
+
+pub mod ssh;
+// line 1 of a new way: `pub mod <name>;`
+
+pub const KINDS: &[Kind<dyn HostConfig>] = &[
+    // pending: Kind::of::<ssh::Config>(),
+    // line 2: `Kind::of::<<name>::Config>(),`
+];
+
+pub trait HostConfig: Send + Sync + std::fmt::Debug {
+    /// Reads key files; contacts nothing.
+    fn connect(&self, cx: &Connect) -> Result<Arc<dyn Host>, Fault>;
+    /// For people: `root@192.0.2.21:22`.
+    fn endpoint(&self) -> String;
+}
+
+#[async_trait]
+pub trait Host: Send + Sync {
+    fn endpoint(&self) -> String;
+    /// One command that reads everything of `HostView`. Reads only.
+    async fn look(&self) -> Result<HostView, Fault>;
+    /// `Ok` only with a proven exit status.
+    async fn exec(&self, command: &Command) -> Result<Output, Fault>;
+    async fn close(&self);
+}

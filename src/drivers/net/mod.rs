@@ -1,0 +1,28 @@
+//! Probes over the network: a check never opens a socket itself.
+use crate::model::{Fault, Span};
+use async_trait::async_trait;
+use std::collections::BTreeMap;
+
+pub mod probe;
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct HttpAsk {
+    pub url: String,
+    pub limit: Span,
+    /// Only by name: the certificate is not verified.
+    pub insecure: bool,
+    pub headers: BTreeMap<String, String>,
+}
+#[derive(Debug, Clone, PartialEq)]
+pub struct HttpSeen {
+    pub status: u16,
+    /// The first 64 KiB.
+    pub body: String,
+}
+
+#[async_trait]
+pub trait Net: Send + Sync {
+    async fn http(&self, ask: &HttpAsk) -> Result<HttpSeen, Fault>;
+    /// Connects and closes.
+    async fn tcp(&self, host: &str, port: u16, limit: Span) -> Result<(), Fault>;
+}

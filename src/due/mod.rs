@@ -1,0 +1,40 @@
+//! What makes a node due: one file per reason. To add one: write `<name>.rs` here, then the two lines marked below.
+//! In a playbook a reason without options is its bare name (`"reboot-required"`), one with options a table (`{ uptime-over = "90d" }`).
+use crate::{
+    drivers::host::Host,
+    kinds::Kind,
+    model::{Fault, HostView, NodeName},
+};
+use async_trait::async_trait;
+
+pub mod kernel_outdated;
+pub mod reboot_required;
+pub mod uptime_over;
+// line 1 of a new reason: `pub mod <name>;`
+
+pub const KINDS: &[Kind<dyn Due>] = &[
+    // pending: Kind::of::<reboot_required::Config>(),
+    // pending: Kind::of::<kernel_outdated::Config>(),
+    // pending: Kind::of::<uptime_over::Config>(),
+    // line 2: `Kind::of::<<name>::Config>(),`
+];
+
+pub struct DueProbe<'a> {
+    pub node: &'a NodeName,
+    pub host: Option<&'a dyn Host>,
+    /// The survey's look, so that nothing is asked twice.
+    pub view: Option<&'a HostView>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum DueAnswer {
+    Due(String),
+    /// How it was found not to be.
+    NotDue(String),
+}
+
+#[async_trait]
+pub trait Due: Send + Sync {
+    /// Reads only. A fault is neither yes nor no (safety.md, 17).
+    async fn look(&self, probe: &DueProbe<'_>) -> Result<DueAnswer, Fault>;
+}

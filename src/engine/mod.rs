@@ -1,0 +1,2 @@
+//! The loop: journal, pure core, dispatcher, the one task every step runs in.
+pub mod store;

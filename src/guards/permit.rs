@@ -1,0 +1,57 @@
+//! A `Permit`: the right to send one power verb to one node, once, within 30 seconds of the readings it was made from.
+use super::{Readings, empty, identity};
+use crate::model::{Fault, FaultKind, NodeName, ResetType};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Older readings prove nothing about now.
+pub const FRESH: Duration = Duration::from_secs(30);
+
+/// Cannot be copied, and made only below.
+#[derive(Debug)]
+pub struct Permit {
+    node: NodeName,
+    verb: ResetType,
+    read_at: Instant,
+    spent: bool,
+}
+
+/// Every interlock that binds a power verb, judged over readings of one node.
+pub fn permit(node: &NodeName, verb: ResetType, readings: &Readings) -> Result<Permit, Fault> {
+    identity::judge(node, readings)?;
+    empty::judge(node, readings)?;
+    let permit = Permit { node: node.clone(), verb, read_at: readings.read_at, spent: false };
+    permit.fresh()?;
+    Ok(permit)
+}
+
+impl Permit {
+    fn fresh(&self) -> Result<(), Fault> {
+        let age = self.read_at.elapsed();
+        if age <= FRESH {
+            return Ok(());
+        }
+        Err(Fault::new(FaultKind::Unwilling, format!("{}: what was read before {} is {} s old, limit 30 s", self.node, self.verb, age.as_secs())))
+    }
+
+    /// Called by a driver as the last thing before its request is written.
+    pub fn spend(&mut self, node: Option<&NodeName>, verb: ResetType) -> Result<(), Fault> {
+        if node.is_some_and(|n| *n != self.node) || verb != self.verb {
+            let asked = node.map_or("a BMC", |n| n.0.as_str());
+            return Err(Fault::new(FaultKind::Unwilling, format!("the permit is for {} of {}, not for {verb} of {asked}", self.verb, self.node)));
+        }
+        if self.spent {
+            return Err(Fault::new(FaultKind::Unwilling, format!("the permit for {} of {} is spent", self.verb, self.node)));
+        }
+        self.fresh()?;
+        self.spent = true;
+        Ok(())
+    }
+
+    /// May the next way in use it? Only after a fault that proves that nothing happened (safety.md, 12).
+    pub fn refund(&mut self, fault: &Fault) -> bool {
+        let nothing_happened = matches!(fault.kind, FaultKind::Unreachable | FaultKind::Unable);
+        self.spent &= !nothing_happened;
+        nothing_happened
+    }
+}

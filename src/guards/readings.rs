@@ -1,0 +1,81 @@
+//! What the interlocks judge: one node as read just now, from every witness it has.
+use crate::{
+    drivers::{
+        bmc::Bmc,
+        cluster::{Ask, Cluster},
+        host::Host,
+    },
+    model::{BmcView, ClusterName, Fault, HostView, Identity, NodeView},
+};
+use std::sync::Arc;
+use tokio::time::Instant;
+
+/// What the plan froze about who this node is.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Pins {
+    /// From `trust.toml`.
+    pub identity: Option<Identity>,
+    /// Address of the BMC in the inventory: VergeOS knows it as `ipmi_address`.
+    pub bmc_host: String,
+    /// Values that two nodes of the fleet share: they prove nothing.
+    pub shared: Vec<String>,
+    /// In words: nothing can witness that the node is empty, and the inventory vouches for it.
+    pub vouched: Option<String>,
+}
+
+/// One witness: a fresh answer, its fault, or what it said before the first rung silenced it.
+#[derive(Debug, Clone)]
+pub struct Readings {
+    /// When the oldest fresh answer was asked for.
+    pub read_at: Instant,
+    pub bmc: Result<BmcView, Fault>,
+    pub clusters: Vec<(ClusterName, Result<NodeView, Fault>)>,
+    /// None: the inventory names no host.
+    pub host: Option<Result<HostView, Fault>>,
+    /// What the host said before it was silenced by our own first rung.
+    pub carried_host: Option<HostView>,
+    pub pins: Pins,
+}
+
+pub struct Witnesses<'a> {
+    pub bmc: &'a dyn Bmc,
+    pub clusters: Vec<(ClusterName, String, Arc<dyn Cluster>)>,
+    pub host: Option<&'a dyn Host>,
+}
+
+/// Asks every witness afresh, at the same time.
+pub async fn read(from: &Witnesses<'_>, ask: &Ask, pins: &Pins, carried_host: Option<HostView>) -> Readings {
+    let read_at = Instant::now();
+    let clusters = async {
+        let mut seen = Vec::new();
+        for (name, node, driver) in &from.clusters {
+            seen.push((name.clone(), driver.look(node, ask).await));
+        }
+        seen
+    };
+    let host = async {
+        match from.host {
+            Some(host) => Some(host.look().await),
+            None => None,
+        }
+    };
+    let (bmc, clusters, host) = futures::join!(from.bmc.look(), clusters, host);
+    Readings { read_at, bmc, clusters, host, carried_host, pins: pins.clone() }
+}
+
+impl Readings {
+    /// The host's latest word: fresh, or carried over once we silenced it ourselves.
+    pub fn host_word(&self) -> Option<&HostView> {
+        match &self.host {
+            Some(Ok(view)) => Some(view),
+            Some(Err(_)) => self.carried_host.as_ref(),
+            None => None,
+        }
+    }
+    pub fn identities(&self) -> Vec<(&'static str, &Identity)> {
+        let clusters = self.clusters.iter().filter_map(|(_, view)| view.as_ref().ok()).map(|v| ("cluster", &v.identity));
+        let host = self.host_word().map(|v| ("host", &v.identity));
+        let bmc = self.bmc.as_ref().ok().map(|v| ("BMC", &v.identity));
+        clusters.chain(host).chain(bmc).collect()
+    }
+}

@@ -1,0 +1,42 @@
+//! The registry: how a TOML table named after its kind becomes a checked `Setting`, and a `Setting` the thing itself.
+use crate::model::Setting;
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
+use toml::{Spanned, de::DeValue};
+
+/// One row of a folder's table. `T` is what the folder makes: `dyn Step`, `dyn ClusterConfig`, …
+pub struct Kind<T: ?Sized + 'static> {
+    pub name: &'static str,
+    /// First line of its documentation, for `pitstop playbook --kinds` and the schema.
+    pub about: &'static str,
+    pub check: fn(Spanned<DeValue<'_>>) -> Result<Value, toml::de::Error>,
+    pub make: fn(&Value) -> Result<Box<T>, serde_json::Error>,
+}
+
+/// What one file of a folder provides: its configuration, and how that becomes the thing.
+pub trait Config<T: ?Sized>: Serialize + DeserializeOwned + 'static {
+    const NAME: &'static str;
+    const ABOUT: &'static str;
+    fn make(self) -> Box<T>;
+    /// What serde's types cannot say: ranges, keys that exclude each other.
+    fn validate(&self) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+impl<T: ?Sized + 'static> Kind<T> {
+    pub const fn of<C: Config<T>>() -> Kind<T> {
+        Kind { name: C::NAME, about: C::ABOUT, check: check::<T, C>, make: |body| C::deserialize(body).map(C::make) }
+    }
+}
+
+fn check<T: ?Sized, C: Config<T>>(table: Spanned<DeValue<'_>>) -> Result<Value, toml::de::Error> {
+    let config = C::deserialize(serde::de::IntoDeserializer::into_deserializer(table))?;
+    config.validate().map_err(serde::de::Error::custom)?;
+    serde_json::to_value(config).map_err(serde::de::Error::custom)
+}
+
+pub fn make<T: ?Sized>(kinds: &[Kind<T>], setting: &Setting) -> Result<Box<T>, String> {
+    let kind = kinds.iter().find(|k| k.name == setting.kind).ok_or_else(|| format!("unknown kind `{}`", setting.kind))?;
+    (kind.make)(&setting.body).map_err(|e| format!("{}: {e}", setting.kind))
+}

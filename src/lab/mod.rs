@@ -1,0 +1,2 @@
+//! A simulated rack in this process, on loopback sockets and real protocols. It knows nothing of the engine.
+pub mod rack;

@@ -1,0 +1,298 @@
+//! The simulated rack's physics and its own record. It knows nothing of the engine: it is the judge in tests.
+//! Servers of this room read and change machines only through here.
+use serde_json::{Value, json};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::Write,
+    sync::{Arc, Mutex, MutexGuard},
+    time::{Duration, Instant},
+};
+
+/// What a machine is told to be when the rack is built.
+#[derive(Debug, Clone)]
+pub struct MachineSpec {
+    pub name: String,
+    /// SMBIOS system UUID, serial, machine-id of the installation.
+    pub uuid: String,
+    pub serial: String,
+    pub machine_id: String,
+    pub services: Vec<String>,
+    pub quirks: Quirks,
+}
+
+/// Faults of one machine; `lab::faults` sets them by name.
+#[derive(Debug, Clone, Default)]
+pub struct Quirks {
+    /// The BMC answers nothing, on no protocol.
+    pub bmc_silent: bool,
+    /// The BMC obeys this much later than it answers (scaled).
+    pub obey_late: Duration,
+    /// Verbs the BMC accepts and ignores.
+    pub ignored: BTreeSet<String>,
+    pub never_boots: bool,
+    /// Services that do not come back after a boot.
+    pub missing_after_boot: Vec<String>,
+    /// Nothing on it may be evicted (the Kubernetes server reads this).
+    pub pdb_blocked: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Off,
+    /// Power-on self test and boot; the OS answers at this instant, or never.
+    Booting(Option<Instant>),
+    Up,
+    /// The OS is shutting down; then off, or into a new boot.
+    Stopping {
+        at: Instant,
+        reboot: bool,
+    },
+}
+
+struct Machine {
+    spec: MachineSpec,
+    phase: Phase,
+    boot_id: String,
+    /// Number of boots since the lab began.
+    boots: u32,
+    up_since: Instant,
+    /// Accepted verbs that take effect at an instant.
+    pending: Vec<(Instant, String)>,
+    running: Vec<String>,
+    last_reset: String,
+}
+
+/// A machine as a server may show it.
+#[derive(Debug, Clone)]
+pub struct Seen {
+    pub spec: MachineSpec,
+    /// Power, as the BMC measures it.
+    pub on: bool,
+    /// The OS runs: SSH and kubelet answer.
+    pub up: bool,
+    pub boot_id: String,
+    pub boots: u32,
+    pub uptime: Duration,
+    /// RFC 3339, moves at every reset.
+    pub last_reset: String,
+    pub services: Vec<(String, bool)>,
+    pub running: Vec<String>,
+}
+
+/// Times of a machine, before scaling.
+#[derive(Debug, Clone, Copy)]
+pub struct Pace {
+    pub scale: f64,
+    /// A BMC obeys this long after it answered.
+    pub obey: Duration,
+    /// The OS stops its services.
+    pub shutdown: Duration,
+    /// POST and boot.
+    pub boot: Duration,
+}
+impl Default for Pace {
+    fn default() -> Pace {
+        Pace { scale: 0.01, obey: Duration::from_secs(5), shutdown: Duration::from_secs(20), boot: Duration::from_secs(150) }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PowerAnswer {
+    Accepted,
+    /// Wrong state for this verb: On while on, anything else while off.
+    WrongState,
+    Unsupported,
+}
+
+struct State {
+    machines: BTreeMap<String, Machine>,
+    log: Box<dyn Write + Send>,
+}
+
+#[derive(Clone)]
+pub struct Rack {
+    state: Arc<Mutex<State>>,
+    pub pace: Pace,
+}
+
+impl Rack {
+    pub fn new(specs: Vec<MachineSpec>, pace: Pace, log: Box<dyn Write + Send>) -> Rack {
+        let now = Instant::now();
+        let machine = |spec: MachineSpec| Machine {
+            spec,
+            phase: Phase::Up,
+            boot_id: uuid::Uuid::new_v4().to_string(),
+            boots: 0,
+            // Up for a while already: uptime is never zero at the start.
+            up_since: now.checked_sub(Duration::from_secs(3600)).unwrap_or(now),
+            pending: Vec::new(),
+            running: Vec::new(),
+            last_reset: stamp(),
+        };
+        let machines = specs.into_iter().map(|s| (s.name.clone(), machine(s))).collect();
+        let rack = Rack { state: Arc::new(Mutex::new(State { machines, log })), pace };
+        rack.state().machines.keys().cloned().collect::<Vec<_>>().iter().for_each(|name| {
+            rack.record(name, "boot", json!({})); // no boot_id: it was up when the lab began
+        });
+        rack
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("BUG: a holder of the rack panicked")
+    }
+
+    /// Moves time on for every machine. Called by a task every few milliseconds, so that boots and losses are logged when they happen.
+    pub fn tick(&self) {
+        let mut state = self.state();
+        let state = &mut *state;
+        for machine in state.machines.values_mut() {
+            machine.tick(self.pace, &mut state.log);
+        }
+    }
+
+    /// Until dropped.
+    pub async fn keep_ticking(self) {
+        loop {
+            self.tick();
+            tokio::time::sleep(Duration::from_millis(3)).await;
+        }
+    }
+
+    pub fn names(&self) -> Vec<String> {
+        self.state().machines.keys().cloned().collect()
+    }
+
+    pub fn seen(&self, name: &str) -> Option<Seen> {
+        self.tick();
+        self.state().machines.get(name).map(Machine::seen)
+    }
+
+    /// A power verb reaches the BMC of `name`, in Redfish's words, `via` `redfish`, `ipmi` or `ssh`. It is logged whatever the answer is.
+    pub fn power(&self, name: &str, verb: &str, via: &str) -> PowerAnswer {
+        self.tick();
+        let pace = self.pace;
+        let mut state = self.state();
+        let Some(machine) = state.machines.get_mut(name) else { return PowerAnswer::Unsupported };
+        let known = ["On", "ForceOff", "GracefulShutdown", "GracefulRestart", "ForceRestart", "PowerCycle"].contains(&verb);
+        let on = machine.phase != Phase::Off;
+        let answer = match () {
+            _ if !known => PowerAnswer::Unsupported,
+            _ if on == (verb == "On") => PowerAnswer::WrongState,
+            _ => PowerAnswer::Accepted,
+        };
+        if answer == PowerAnswer::Accepted && !machine.spec.quirks.ignored.contains(verb) {
+            let late = (pace.obey + machine.spec.quirks.obey_late).mul_f64(pace.scale);
+            machine.pending.push((Instant::now() + late, verb.to_owned()));
+        }
+        write_line(&mut state.log, name, "power", json!({ "verb": verb, "via": via, "answer": format!("{answer:?}") }));
+        answer
+    }
+
+    /// What a cluster server has placed on the machine: what power loss would cut off.
+    pub fn set_running(&self, name: &str, what: Vec<String>) {
+        if let Some(machine) = self.state().machines.get_mut(name) {
+            machine.running = what;
+        }
+    }
+
+    /// A service on the host is started or stopped (over SSH).
+    pub fn set_service(&self, name: &str, service: &str, active: bool) {
+        if let Some(machine) = self.state().machines.get_mut(name) {
+            machine.spec.quirks.missing_after_boot.retain(|s| s != service || !active);
+        }
+    }
+
+    /// A write to a cluster's API, in words: `cordon edge-02`.
+    pub fn api_write(&self, name: &str, what: &str) {
+        self.record(name, "api-write", json!({ "what": what }));
+    }
+
+    fn record(&self, name: &str, kind: &str, more: Value) {
+        write_line(&mut self.state().log, name, kind, more);
+    }
+}
+
+impl Machine {
+    fn seen(&self) -> Seen {
+        let missing = |s: &String| self.boots > 0 && self.spec.quirks.missing_after_boot.contains(s);
+        Seen {
+            spec: self.spec.clone(),
+            on: self.phase != Phase::Off,
+            up: matches!(self.phase, Phase::Up),
+            boot_id: self.boot_id.clone(),
+            boots: self.boots,
+            uptime: self.up_since.elapsed(),
+            last_reset: self.last_reset.clone(),
+            services: self.spec.services.iter().map(|s| (s.clone(), !missing(s))).collect(),
+            running: self.running.clone(),
+        }
+    }
+
+    fn tick(&mut self, pace: Pace, log: &mut Box<dyn Write + Send>) {
+        let now = Instant::now();
+        let due: Vec<_> = self.pending.extract_if(.., |(at, _)| *at <= now).collect();
+        for (_, verb) in due {
+            self.obey(&verb, pace, log);
+        }
+        match self.phase {
+            Phase::Stopping { at, reboot } if at <= now => {
+                self.cut(log);
+                if reboot { self.boot(pace) } else { self.phase = Phase::Off }
+            }
+            Phase::Booting(Some(at)) if at <= now => {
+                self.phase = Phase::Up;
+                self.boots += 1;
+                self.up_since = now;
+                write_line(log, &self.spec.name, "boot", json!({ "boot_id": self.boot_id }));
+            }
+            _ => {}
+        }
+    }
+
+    fn obey(&mut self, verb: &str, pace: Pace, log: &mut Box<dyn Write + Send>) {
+        let stop_at = Instant::now() + pace.shutdown.mul_f64(pace.scale);
+        match (verb, self.phase) {
+            ("On", Phase::Off) => self.boot(pace),
+            ("On", _) | (_, Phase::Off) => {}
+            ("GracefulShutdown", Phase::Up) => self.phase = Phase::Stopping { at: stop_at, reboot: false },
+            ("GracefulRestart", Phase::Up) => self.phase = Phase::Stopping { at: stop_at, reboot: true },
+            // Nobody listens to the power key during POST.
+            ("GracefulShutdown" | "GracefulRestart", _) => {}
+            ("ForceOff", _) => {
+                self.cut(log);
+                self.phase = Phase::Off;
+            }
+            _ => {
+                self.cut(log);
+                self.boot(pace);
+            }
+        }
+    }
+
+    /// Power is gone, or the OS has stopped: what still ran is lost.
+    fn cut(&mut self, log: &mut Box<dyn Write + Send>) {
+        for what in std::mem::take(&mut self.running) {
+            write_line(log, &self.spec.name, "lost-workload", json!({ "what": what }));
+        }
+    }
+
+    fn boot(&mut self, pace: Pace) {
+        self.boot_id = uuid::Uuid::new_v4().to_string();
+        self.last_reset = stamp();
+        let at = Instant::now() + pace.boot.mul_f64(pace.scale);
+        self.phase = Phase::Booting((!self.spec.quirks.never_boots).then_some(at));
+    }
+}
+
+fn stamp() -> String {
+    jiff::Timestamp::now().to_string()
+}
+
+/// One object a line: `{"t": …, "node": …, "kind": …}`. A record that cannot be written is a broken judge: better none.
+fn write_line(log: &mut Box<dyn Write + Send>, node: &str, kind: &str, more: Value) {
+    let mut line = json!({ "t": stamp(), "node": node, "kind": kind });
+    if let (Value::Object(line), Value::Object(more)) = (&mut line, more) {
+        line.extend(more);
+    }
+    writeln!(log, "{line}").and_then(|()| log.flush()).expect("the rack's record cannot be written");
+}

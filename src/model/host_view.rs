@@ -1,0 +1,52 @@
+//! What the node's operating system says, and a command to give it.
+use super::{Identity, Span};
+use serde::{Deserialize, Serialize};
+
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct HostView {
+    /// `/proc/sys/kernel/random/boot_id`, read on the metal.
+    pub boot_id: String,
+    pub uptime_s: f64,
+    /// DMI system UUID and serial, machine-id.
+    pub identity: Identity,
+    /// UUID of the root file system, default systemd target: the same installation as before?
+    #[serde(default)]
+    pub root_fs: Option<String>,
+    #[serde(default)]
+    pub default_target: Option<String>,
+    /// `uname -r`.
+    #[serde(default)]
+    pub kernel: Option<String>,
+    /// `systemctl is-system-running`: `running`, `degraded`, `starting`, …; absent without systemd.
+    #[serde(default)]
+    pub system_state: Option<String>,
+    /// What the second witness of emptiness sees: qemu processes, logged-in people.
+    #[serde(default)]
+    pub guests: Vec<String>,
+    #[serde(default)]
+    pub people: Vec<String>,
+    /// SHA256 fingerprint of the SSH host key that answered.
+    #[serde(default)]
+    pub host_key: Option<String>,
+}
+
+/// A command line for the host's `sh`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Command {
+    pub line: String,
+    /// Ended there, on the host too.
+    pub limit: Span,
+    #[serde(default)]
+    pub stdin: Option<String>,
+}
+
+/// What it did. Exists only where the exit status was *proven*; everything else is `Fault::Unknown`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Output {
+    pub status: i32,
+    pub stdout: String,
+    pub stderr: String,
+    /// Bytes beyond the bound that were read and dropped.
+    #[serde(default)]
+    pub dropped: u64,
+}

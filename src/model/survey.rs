@@ -1,0 +1,71 @@
+//! The world as it was read once, for check, plan, preflight and admission.
+use super::{BmcView, ClusterName, Fault, HostView, Member, NodeName, NodeView, Timestamp};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Survey {
+    pub at: Timestamp,
+    pub clusters: BTreeMap<ClusterName, ClusterSurvey>,
+    pub nodes: BTreeMap<NodeName, NodeSurvey>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ClusterSurvey {
+    /// `kubernetes at https://…, v1.31`.
+    pub what: String,
+    pub members: Result<Vec<Member>, Fault>,
+    /// Can it carry a lock that others see?
+    pub lease: bool,
+    #[serde(default)]
+    pub took_ms: u64,
+    /// What we may do there, and rights that are missing.
+    #[serde(default)]
+    pub missing_rights: Vec<String>,
+    #[serde(default)]
+    pub warnings: Vec<String>,
+}
+
+/// One way in to a BMC.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct WaySeen {
+    pub protocol: String,
+    pub endpoint: String,
+    /// The endpoint is on the loopback interface: only there may time be scaled.
+    pub loopback: bool,
+    pub took_ms: u64,
+    pub seen: Result<BmcView, Fault>,
+}
+
+/// One reason in the playbook's `[due]`, as read.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DueSeen {
+    pub kind: String,
+    /// `Ok(Some(why))`: due. `Ok(None)`: not due, `why_not` says how. `Err`: neither yes nor no.
+    pub due: Result<Option<String>, Fault>,
+    #[serde(default)]
+    pub why_not: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NodeSurvey {
+    pub bmc: Vec<WaySeen>,
+    /// By cluster, in the order the node enters them.
+    pub clusters: Vec<(ClusterName, Result<NodeView, Fault>)>,
+    /// None: the inventory names no host.
+    pub host: Option<Result<HostView, Fault>>,
+    #[serde(default)]
+    pub host_took_ms: u64,
+    #[serde(default)]
+    pub due: Vec<DueSeen>,
+}
+
+/// Why a selected node is not worked on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+pub enum Skip {
+    /// Nothing to do: `running kernel is the newest installed`.
+    NotDue { why: String },
+    /// Preflight refused it; nothing was touched.
+    Refused { fault: Fault },
+}

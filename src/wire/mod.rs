@@ -1,0 +1,1 @@
+//! Pure codecs that a driver and the lab both need.
