@@ -41,23 +41,24 @@ pub fn chain(witnesses: &[(&str, &Identity)], shared: &[String], pinned: Option<
     if !against.is_empty() {
         return Err(contradiction(&all, bmc, bmc_host, &against));
     }
-    let alone = said.len() < 2;
-    let open: Vec<&str> = (0..said.len()).filter(|i| group[*i] != group[bmc]).map(|i| all[i].0).collect();
-    let closed_by = |names: &[&str]| names.join(" = ");
-    let names: Vec<&str> = all.iter().map(|(who, _)| *who).collect();
-    match (&pin, alone, open.is_empty()) {
-        // The pin is compared like a witness; whom it could not be compared with it vouches for.
-        (Some(_), _, _) => {
-            let unproven = (0..said.len()).any(|i| group[i] != group[said.len()]);
-            evidence.extend(unproven.then_some("pinned"));
-            Ok(Chain { closed_by: closed_by(&names), evidence: evidence.into_iter().map(String::from).collect() })
-        }
-        (None, true, _) => Err(Fault::new(FaultKind::Unwilling, "identity: nothing but the BMC says which machine this is")
-            .cause("no host and no cluster to compare it with")
-            .next("name a host in the inventory, or pin it with pitstop inventory trust")),
-        (None, false, true) => Ok(Chain { closed_by: closed_by(&names), evidence: evidence.into_iter().map(String::from).collect() }),
-        (None, false, false) => Err(unreadable(witnesses, &said, &open)),
+    let names = all.iter().map(|(who, _)| *who).collect::<Vec<_>>().join(" = ");
+    let closed = |evidence: BTreeSet<&str>| Ok(Chain { closed_by: names.clone(), evidence: evidence.into_iter().map(String::from).collect() });
+    // With a pin the rest must agree with it, or be silent.
+    let anchor = if pin.is_some() { said.len() } else { bmc };
+    let apart: Vec<usize> = (0..said.len()).filter(|i| group[*i] != group[anchor]).collect();
+    if pin.is_some() && apart.iter().all(|i| said[*i].1.is_empty()) {
+        evidence.extend((!apart.is_empty()).then_some("pinned"));
+        return closed(evidence);
     }
+    if !apart.is_empty() {
+        return Err(unreadable(witnesses, &said, &apart.into_iter().map(|i| said[i].0).collect::<Vec<_>>()));
+    }
+    if said.len() < 2 {
+        return Err(Fault::new(FaultKind::Unwilling, "identity: nothing but the BMC says which machine this is")
+            .cause("no host and no cluster to compare it with")
+            .next("name a host in the inventory, or pin it with pitstop inventory trust"));
+    }
+    closed(evidence)
 }
 
 /// A node of kind `none` without a host, for whose emptiness the inventory vouches: its BMC is all there is, so what it says must be its own.
@@ -80,9 +81,13 @@ fn verdict<'a>(a: (&str, &Identity), b: (&str, &Identity), bmc_host: &str, share
         (false, true) => a.1.bmc_address_key(),
         _ => None,
     };
+    let known_to_both = match (a.0 == BMC || b.0 == BMC, a.1.bmc_address_key(), b.1.bmc_address_key()) {
+        (false, Some(one), Some(other)) => same_address(&one, &[other.as_str()]),
+        _ => None,
+    };
     // One machine in front of several BMCs (a port forwarder): its address proves nothing.
     let hosts: Vec<&str> = bmc_host.split_whitespace().filter(|host| !shared.iter().any(|s| s.eq_ignore_ascii_case(host))).collect();
-    let by_address = address.and_then(|address| same_address(&address, &hosts));
+    let by_address = address.and_then(|address| same_address(&address, &hosts)).or(known_to_both);
     let bare = |i: &Identity| Identity { bmc_address: None, ..i.clone() };
     match (bare(a.1).same(&bare(b.1)), by_address) {
         (Some(Err(why)), _) | (_, Some(Err(why))) => Some(Err(why)),
@@ -106,15 +111,18 @@ fn same_address<'a>(address: &str, hosts: &[&str]) -> Option<Result<&'a str, Str
 }
 
 fn contradiction(all: &[(&str, &Identity)], bmc: usize, bmc_host: &str, against: &[String]) -> Fault {
+    // The same value in the other byte order is the same value.
+    let value = |i: usize| {
+        let identity = all[i].1;
+        let first = all[..i].iter().find(|(_, earlier)| matches!(identity.same(earlier), Some(Ok("uuid" | "serial"))));
+        first.map_or(identity, |(_, earlier)| earlier).shown()
+    };
     let mut says: BTreeMap<String, Vec<&str>> = BTreeMap::new();
-    for (i, (who, identity)) in all.iter().enumerate() {
-        // The same value in the other byte order is the same value.
-        let value = all[..i].iter().find(|(_, earlier)| matches!(identity.same(earlier), Some(Ok("uuid" | "serial")))).map_or(*identity, |(_, e)| e).shown();
-        says.entry(value).or_default().push(who);
-    }
-    let named_by_bmc = all[bmc].1.shown();
-    let mut sides: Vec<String> = says.iter().filter(|(value, _)| **value != named_by_bmc).map(|(value, who)| side(who, value)).collect();
-    sides.push(side(&says[&named_by_bmc], &named_by_bmc));
+    (0..all.len()).for_each(|i| says.entry(value(i)).or_default().push(all[i].0));
+    // The BMC's word last: it is the one whose machine would lose power.
+    let by_bmc = value(bmc);
+    let (last, first): (Vec<_>, Vec<_>) = says.iter().partition(|(value, _)| **value == by_bmc);
+    let sides: Vec<String> = first.into_iter().chain(last).map(|(value, who)| side(who, value)).collect();
     // Equal values, and still a contradiction: only the address differs.
     let cause = if says.len() > 1 { sides.join(", ") } else { against.join(", ") };
     let host = bmc_host.split_whitespace().next().unwrap_or("this address");
@@ -197,6 +205,10 @@ mod tests {
     fn a_swapped_bmc_is_refused_and_both_sides_are_told() {
         let fault = three(&uuid(A), &uuid(A_SWAPPED), &uuid(B)).unwrap_err();
         assert_eq!(fault.causes, [format!("cluster and host say {A}, the BMC says {B}; swapped cables or rows?")]);
+        assert_eq!(
+            three(&uuid(B), &uuid(A), &uuid(A_SWAPPED)).unwrap_err().causes,
+            [format!("cluster says {B}, host and the BMC say {A}; swapped cables or rows?")]
+        );
         // A pin that agrees with one side does not heal it.
         assert!(chain(&[("cluster", &uuid(A)), (BMC, &uuid(B))], &[], Some(&uuid(A)), HOST).is_err());
     }
@@ -248,6 +260,8 @@ mod tests {
         assert!(chain(&[("cluster", &uuid(B)), (BMC, &mute)], &[], Some(&uuid(A)), HOST).is_err());
         assert!(chain(&[("cluster", &uuid(A)), (BMC, &mute)], &[], Some(&mute), HOST).is_err());
         assert!(chain(&[("cluster", &uuid(A)), (BMC, &mute)], &[], None, HOST).is_err());
+        // The BMC does say something, only nothing that the pin could be compared with.
+        assert!(chain(&[("cluster", &uuid(A)), (BMC, &serial("J4X12S3"))], &[], Some(&uuid(A)), HOST).is_err());
     }
 
     #[test]
