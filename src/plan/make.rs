@@ -66,6 +66,7 @@ fn plan(input: &Input<'_>, world: &World<'_>, cluster: &ClusterName, selected: &
             checks: node.checks.clone(),
             due,
             inherits: history.inherits,
+            inherits_from: history.inherits_from,
             resets_today: history.resets_today,
             expect: evidence::expect(seen, &chain, playbook),
         };
