@@ -5,6 +5,7 @@ mod bmc_view;
 mod connect;
 mod fault;
 mod host_view;
+pub mod hostlist;
 mod identity;
 pub mod marks;
 mod name;
