@@ -5,6 +5,7 @@ pub mod due;
 pub mod engine;
 pub mod event;
 pub mod guards;
+pub mod inventory;
 pub mod kinds;
 pub mod lab;
 pub mod model;
