@@ -4,6 +4,8 @@ use crate::model::{ClusterName, Fault, Identity, Loan, NodeName, RunId, Setting,
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
+pub use crate::model::OnFailure;
+
 /// Of the stored plan; a newer one is refused by an older program.
 pub const FORMAT: u32 = 1;
 
@@ -43,13 +45,6 @@ pub struct PlannedStep {
     pub timeout: Span,
     pub attempts: u32,
     pub on_failure: OnFailure,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum OnFailure {
-    Return,
-    Hold,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
