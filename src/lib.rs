@@ -10,5 +10,6 @@ pub mod kinds;
 pub mod lab;
 pub mod model;
 pub mod plan;
+pub mod playbook;
 pub mod steps;
 pub mod wire;

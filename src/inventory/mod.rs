@@ -134,7 +134,10 @@ pub fn load(path: &Path) -> Result<Inventory, ConfigErrors> {
     let mut files = Vec::new();
     let mut problems = Vec::new();
     for path in paths {
-        match std::fs::read(&path).map_err(|e| Problem::whole(path.display().to_string(), format!("cannot be read: {e}"))).and_then(|b| utf8(&path, b)) {
+        match std::fs::read(&path)
+            .map_err(|e| Problem::whole(path.display().to_string(), format!("cannot be read: {e}")))
+            .and_then(|b| File::from_bytes(path.display().to_string(), b))
+        {
             Ok(file) => files.push(file),
             Err(problem) => problems.push(problem),
         }
@@ -158,13 +161,4 @@ fn listed(dir: &Path) -> Result<Vec<PathBuf>, ConfigErrors> {
         true => Ok(paths),
         false => Err(wrong("has no *.toml file".into(), "one file with [clusters.…] and [[nodes]] is an inventory")),
     }
-}
-
-pub(crate) fn utf8(path: &Path, bytes: Vec<u8>) -> Result<File, Problem> {
-    let name = path.display().to_string();
-    String::from_utf8(bytes).map(|text| File { name: name.clone(), text }).map_err(|e| {
-        let before = String::from_utf8_lossy(&e.as_bytes()[..e.utf8_error().valid_up_to()]).into_owned();
-        let (line, last) = (before.matches('\n').count() + 1, before.rsplit('\n').next().unwrap_or_default());
-        Problem { line, column: last.chars().count() + 1, ..Problem::whole(name, "is not UTF-8 here") }
-    })
 }

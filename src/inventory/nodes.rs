@@ -182,13 +182,7 @@ struct Place {
     address: Address,
 }
 
-pub(super) fn read<'s>(
-    reader: &mut Reader<'s>,
-    tables: Vec<(At, DeTable<'s>)>,
-    defaults: &Defaults<'s>,
-    clusters: &BTreeSet<String>,
-    kinds: &Kinds,
-) -> Made {
+pub(super) fn read<'s>(reader: &mut Reader<'s>, tables: Vec<(At, DeTable<'s>)>, defaults: &Defaults<'s>, clusters: &BTreeSet<String>, kinds: &Kinds) -> Made {
     let mut made = Made::default();
     reader.mark();
     let mut first: HashMap<String, At> = HashMap::new();
@@ -410,7 +404,12 @@ impl Made {
     pub fn pin(&self, reader: &mut Reader<'_>, mut trust: BTreeMap<NodeName, Trust>) -> BTreeMap<NodeName, Trust> {
         let mut first: HashMap<(&str, String), &NodeName> = HashMap::new();
         for (node, at, identity) in &self.pins {
-            let keys = [("uuid", identity.uuid_key()), ("serial", identity.serial_key()), ("machine_id", identity.machine_id_key()), ("bmc_address", identity.bmc_address_key())];
+            let keys = [
+                ("uuid", identity.uuid_key()),
+                ("serial", identity.serial_key()),
+                ("machine_id", identity.machine_id_key()),
+                ("bmc_address", identity.bmc_address_key()),
+            ];
             for (what, value) in keys.into_iter().filter_map(|(what, value)| Some((what, value?))) {
                 let owner = first.entry((what, value)).or_insert(node);
                 if *owner != node {

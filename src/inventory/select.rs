@@ -111,11 +111,14 @@ pub fn select(inventory: &Inventory, names: &[String], filter: Option<&str>, all
         names => named(nodes, names)?,
     };
     if let Some(filter) = filter {
-        let meant = Selector::parse(filter).and_then(|s| s.select(nodes)).map_err(|e| SelectError { message: format!("--where {filter}: {}", e.message), ..e })?;
+        let meant =
+            Selector::parse(filter).and_then(|s| s.select(nodes)).map_err(|e| SelectError { message: format!("--where {filter}: {}", e.message), ..e })?;
         chosen.retain(|name| meant.contains(name));
     }
     if chosen.is_empty() {
-        let what = filter.map_or("the inventory has no node".to_owned(), |f| format!("no node is meant by --where {f}{}", if names.is_empty() { "" } else { " among those named" }));
+        let what = filter.map_or("the inventory has no node".to_owned(), |f| {
+            format!("no node is meant by --where {f}{}", if names.is_empty() { "" } else { " among those named" })
+        });
         return Err(wrong(what, None));
     }
     Ok(chosen)

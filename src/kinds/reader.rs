@@ -18,6 +18,17 @@ pub struct File {
     pub text: String,
 }
 
+impl File {
+    /// TOML is UTF-8; what is not is shown where it begins.
+    pub fn from_bytes(name: String, bytes: Vec<u8>) -> Result<File, Problem> {
+        String::from_utf8(bytes).map(|text| File { name: name.clone(), text }).map_err(|e| {
+            let before = String::from_utf8_lossy(&e.as_bytes()[..e.utf8_error().valid_up_to()]).into_owned();
+            let (line, last) = (before.matches('\n').count() + 1, before.rsplit('\n').next().unwrap_or_default());
+            Problem { line, column: last.chars().count() + 1, ..Problem::whole(name, "is not UTF-8 from here on") }
+        })
+    }
+}
+
 pub type Value<'s> = Spanned<DeValue<'s>>;
 pub type At = Range<usize>;
 
@@ -142,7 +153,9 @@ impl<'s> Reader<'s> {
                 Err(error) => error,
             };
             let whole = value.span();
-            let at = error.span().unwrap_or(whole.clone());
+            let said = error.span().unwrap_or(whole.clone());
+            // A config's own `validate` knows no places, but begins by naming the key or value it means.
+            let at = if said == whole { named(&value, error.message()).unwrap_or(said) } else { said };
             let own = at != whole || !matches!(value.get_ref(), DeValue::Table(_));
             // After something was taken out, "missing" may be our own doing.
             if own || (first && !partial) {
@@ -280,6 +293,15 @@ fn article(what: &str) -> String {
     format!("{} {what}", if what.starts_with(['a', 'e', 'i', 'o']) { "an" } else { "a" })
 }
 
+/// The entry that a message names first: by its key, or by its value in backticks.
+fn named(table: &Value<'_>, message: &str) -> Option<At> {
+    let table = table.get_ref().as_table().filter(|_| !message.starts_with("missing field"))?;
+    let word = message.split_whitespace().next()?.trim_matches(['`', ':', ',', '"']);
+    let quoted = message.split('`').nth(1).unwrap_or(word);
+    let by_key = || table.get(word).or_else(|| table.get(quoted));
+    by_key().or_else(|| table.values().find(|v| v.get_ref().as_str() == Some(quoted))).map(Spanned::span)
+}
+
 /// The innermost entry that holds the culprit: its key and its value.
 fn find<'a, 's>(value: &'a DeValue<'s>, culprit: &At) -> Option<(&'a str, &'a Value<'s>)> {
     let DeValue::Table(table) = value else { return None };
@@ -294,7 +316,10 @@ fn remove(value: &mut DeValue<'_>, culprit: &At) -> bool {
     let hit = table.iter().find(|(k, v)| k.span() == *culprit || holds(&v.span(), culprit)).map(|(k, v)| (k.clone(), v.span() == *culprit));
     // As in `find`.
     let Some((key, whole)) = hit else { return table.iter_mut().any(|(_, v)| remove(v.get_mut(), culprit)) };
-    if !whole && let Some(inner) = table.get_mut(&key) && remove(inner.get_mut(), culprit) {
+    if !whole
+        && let Some(inner) = table.get_mut(&key)
+        && remove(inner.get_mut(), culprit)
+    {
         return true;
     }
     table.remove(&key).is_some()
