@@ -12,6 +12,7 @@ mod order;
 mod verdict;
 mod window;
 
+pub use crate::model::OnFailure;
 pub use drift::drift;
 pub use input::{ClusterInput, History, Input, NodeInput, PlaybookInput, StepInput};
 pub use make::make;
@@ -57,13 +58,6 @@ pub struct PlannedStep {
     pub timeout: Span,
     pub attempts: u32,
     pub on_failure: OnFailure,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum OnFailure {
-    Return,
-    Hold,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
