@@ -10,4 +10,5 @@ pub mod lab;
 pub mod model;
 pub mod plan;
 pub mod steps;
+pub mod survey;
 pub mod wire;
