@@ -15,9 +15,8 @@ pub enum Sent {
 }
 
 /// Standard messages that tell a wrong moment from a missing ability.
-const NOT_NOW: [&str; 8] = [
+const NOT_NOW: [&str; 7] = [
     "ActionParameterValueConflict",
-    "OperationNotAllowed",
     "ResourceInUse",
     "ResourceInStandby",
     "ServiceInUnknownState",
@@ -53,7 +52,7 @@ fn kind(sent: Sent, status: StatusCode, refusal: &read::Refusal) -> FaultKind {
     match (status.as_u16(), sent) {
         (401 | 403, _) => FaultKind::Denied,
         (503 | 429, _) => FaultKind::Unwilling,
-        (501, _) => FaultKind::Unable,
+        (404 | 405 | 410 | 501, _) => FaultKind::Unable,
         // The request was read, and what became of it is not said: sushy-emulator queues the reset and answers 500.
         (500..=599 | 408, Sent::Write) => FaultKind::Unknown,
         (500..=599 | 408, Sent::Read) => FaultKind::Unwilling,
