@@ -1,6 +1,6 @@
 //! The frozen decision for one cluster: everything the engine needs, nothing it has to look up. Pure.
 //! `BTreeMap` and `Vec` only, so that its bytes are stable and its digest means something.
-use crate::model::{ClusterName, Fault, Identity, Loan, NodeName, Setting, Skip, Span, TimeScale, Timestamp, Trust};
+use crate::model::{ClusterName, Fault, Identity, Loan, NodeName, RunId, Setting, Skip, Span, TimeScale, Timestamp, Trust};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -79,7 +79,7 @@ pub struct Window {
     pub open: Vec<(Timestamp, Timestamp)>,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct PlannedNode {
     /// Nodes are admitted by wave, then by name.
     pub wave: u32,
@@ -103,6 +103,9 @@ pub struct PlannedNode {
     /// What an earlier run left standing on it.
     #[serde(default)]
     pub inherits: Vec<Loan>,
+    /// The runs that left it: their marks are ours now.
+    #[serde(default)]
+    pub inherits_from: Vec<RunId>,
     /// Resets within the last 24 hours, over all runs.
     #[serde(default)]
     pub resets_today: u32,
