@@ -100,11 +100,12 @@ pub enum GuidOrder {
     Ipmi,
 }
 
-/// Which order is it? Makers are split, so the marks of RFC 9562 decide: variant and version lie at fixed places.
+/// Which order is it? Makers are split, so the marks of RFC 9562 decide: variant and version lie at fixed places. About one random UUID in
+/// twenty that is sent in IPMI's order also looks right as it is; the reader then offers a setting.
 pub fn guid_order(guid: [u8; 16]) -> GuidOrder {
     let mut reversed = guid;
     reversed.reverse();
-    if !marked(guid) && !marked(swapped(guid)) && marked(reversed) { GuidOrder::Ipmi } else { GuidOrder::Smbios }
+    if likely(reversed) > likely(guid).max(likely(swapped(guid))) { GuidOrder::Ipmi } else { GuidOrder::Smbios }
 }
 
 /// As text, in the order in which the operating system is likely to show it. `Identity` takes the other SMBIOS order for the same machine.
@@ -115,7 +116,7 @@ pub fn guid_text(guid: [u8; 16], order: GuidOrder) -> String {
             reversed.reverse();
             reversed
         }
-        GuidOrder::Smbios if !marked(guid) && marked(swapped(guid)) => swapped(guid),
+        GuidOrder::Smbios if likely(swapped(guid)) > likely(guid) => swapped(guid),
         GuidOrder::Smbios => guid,
     };
     let hex = |part: &[u8]| part.iter().map(|b| format!("{b:02x}")).collect::<String>();
@@ -129,8 +130,14 @@ fn swapped(guid: [u8; 16]) -> [u8; 16] {
     out[6..8].reverse();
     out
 }
-fn marked(guid: [u8; 16]) -> bool {
-    guid[8] & 0xc0 == 0x80 && (1..=5).contains(&(guid[6] >> 4))
+/// How much it looks like a UUID in printed order: not at all, with a version that nobody makes, with a usual one.
+fn likely(guid: [u8; 16]) -> u8 {
+    match guid[6] >> 4 {
+        _ if guid[8] & 0xc0 != 0x80 => 0,
+        1 | 4 | 5 => 2,
+        2 | 3 => 1,
+        _ => 0,
+    }
 }
 
 /// Get Channel Cipher Suites: the suite numbers in the records collected so far. Records start at 0xC0 (standard) or 0xC1 (OEM, with three bytes of IANA number).
