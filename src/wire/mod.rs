@@ -1,10 +1,11 @@
-//! Pure codecs that a driver and the lab both need. Bytes in, values out: no sockets, no clock, no randomness of their own.
+//! Pure code that a driver and the lab both need: no sockets, no clock, no randomness of its own.
 //! RMCP+ (IPMI 2.0 over LAN), from the outside in: `rmcp` (datagrams), `rakp` (login), `suite` (cryptography), `lan` (messages), `ipmi` (what commands say).
 pub mod ipmi;
 pub mod lan;
 pub mod rakp;
 pub mod rmcp;
 pub mod suite;
+pub mod tls;
 
 /// A datagram or a field of it that cannot be what it claims. Names the part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
