@@ -36,7 +36,7 @@ pub struct Config {
     /// `administrator`, or `operator`, which suffices for power.
     #[serde(default)]
     pub privilege: Privilege,
-    /// Of one exchange; reads and login messages are sent again every second of it, power verbs never.
+    /// Of one exchange; reads and login messages are sent five times within it, power verbs once.
     #[serde(default = "limit")]
     pub timeout: Span,
     /// The byte order of the system GUID, where it cannot be told from the GUID itself.

@@ -16,8 +16,10 @@ use tokio::{
     time::{Instant, timeout, timeout_at},
 };
 
-/// A datagram that got no answer is sent again after this long, where it may be.
-const REPEAT: Duration = Duration::from_secs(1);
+/// A datagram that got no answer is sent this often within its limit, where it may be.
+const TRIES: u32 = 5;
+/// Nobody waits longer for the answer to a goodbye.
+const GOODBYE: Duration = Duration::from_secs(1);
 /// A name may stand for several addresses; nobody gives a BMC more.
 const MAX_ADDRESSES: usize = 4;
 
@@ -60,7 +62,7 @@ impl Pipe {
         let mut buffer = vec![0; rmcp::MAX];
         loop {
             self.socket.send(&datagram()).await.map_err(Lost::Unsent)?;
-            let again = if repeat { end.min(Instant::now() + REPEAT) } else { end };
+            let again = if repeat { end.min(Instant::now() + self.timeout / TRIES) } else { end };
             loop {
                 match timeout_at(again, self.socket.recv(&mut buffer)).await {
                     Ok(Ok(len)) => {
@@ -320,7 +322,7 @@ impl Session {
         if self.lost {
             return; // dropped: says goodbye without waiting
         }
-        self.pipe.timeout = self.pipe.timeout.min(REPEAT);
+        self.pipe.timeout = self.pipe.timeout.min(GOODBYE);
         let managed = self.managed.to_le_bytes();
         self.request(ipmi::CLOSE_SESSION, &managed, false).await.ok();
         self.closed = true;
