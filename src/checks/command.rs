@@ -1,1 +1,131 @@
-//! To be written.
+//! Check `command`: a line for the host's `sh` ends with the status, and where asked with the output, that mean healthy.
+use super::{Check, Probe, Verdict};
+use crate::{
+    kinds,
+    model::{Blocker, Command, Fault, FaultKind, Span},
+};
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// For the host's `sh`. It must only read.
+    pub run: String,
+    /// The exit status that means healthy.
+    #[serde(default)]
+    pub status: i32,
+    /// Text that standard output must contain.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stdout: Option<String>,
+    /// Ended there, on the host too.
+    #[serde(default = "limit")]
+    pub limit: Span,
+}
+fn limit() -> Span {
+    Span::seconds(30)
+}
+
+impl kinds::Config<dyn Check> for Config {
+    const NAME: &'static str = "command";
+    const ABOUT: &'static str = "a command on the host ends with the wanted status and output";
+    fn validate(&self) -> Result<(), String> {
+        match () {
+            _ if self.run.trim().is_empty() => Err("`run` is empty".into()),
+            _ if !(0..=255).contains(&self.status) => Err(format!("`status` {} is no exit status: 0 to 255", self.status)),
+            _ if self.stdout.as_deref() == Some("") => Err("`stdout` is empty: every output contains that".into()),
+            _ if self.limit.0.is_zero() => Err("`limit` must be longer than nothing".into()),
+            _ => Ok(()),
+        }
+    }
+    fn make(self) -> Box<dyn Check> {
+        Box::new(self)
+    }
+}
+
+#[async_trait]
+impl Check for Config {
+    fn describe(&self) -> String {
+        format!("command: {}", self.run)
+    }
+    async fn look(&self, probe: &Probe<'_>) -> Result<Verdict, Fault> {
+        let host =
+            probe.host.ok_or_else(|| Fault::new(FaultKind::Unable, format!("{}: commands run on the host, and the inventory names none", probe.node)))?;
+        let out = host.exec(&Command { line: self.run.clone(), limit: self.limit, stdin: None }).await?;
+        let object = format!("`{}`", self.run);
+        if out.status != self.status {
+            // 126 and 127 are the shell's: the command itself never ran, so nothing was learnt about the node.
+            if matches!(out.status, 126 | 127) {
+                let what = format!("{}: {object} cannot be run, status {}", probe.node, out.status);
+                return Err(Fault::new(FaultKind::Unable, what).cause(line_of(&out.stderr)));
+            }
+            let said = if out.stderr.trim().is_empty() { &out.stdout } else { &out.stderr };
+            return Ok(Verdict::Unhealthy(vec![Blocker::new(object, format!("ended with status {}, not {}: {}", out.status, self.status, line_of(said)))]));
+        }
+        match &self.stdout {
+            Some(wanted) if !out.stdout.contains(wanted.as_str()) => {
+                let dropped = if out.dropped > 0 { format!(" ({} further bytes were not read)", out.dropped) } else { String::new() };
+                Ok(Verdict::Unhealthy(vec![Blocker::new(object, format!("did not say `{wanted}` but: {}{dropped}", line_of(&out.stdout)))]))
+            }
+            _ => Ok(Verdict::Healthy(json!({ "run": self.run, "status": out.status, "said": line_of(&out.stdout) }))),
+        }
+    }
+}
+
+/// The last line with something on it: where programs say what went wrong.
+fn line_of(text: &str) -> String {
+    text.lines().rev().find(|l| !l.trim().is_empty()).unwrap_or("nothing").trim().chars().take(200).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        drivers::{
+            host::{Host, fake},
+            net,
+        },
+        kinds::Config as _,
+        model::NodeName,
+    };
+
+    async fn look(config: &Config, host: Option<&dyn Host>) -> Result<Verdict, Fault> {
+        let net = net::fake::Canned { http: Err(Fault::new(FaultKind::Unable, "no")), tcp: Ok(()) };
+        config.look(&Probe { node: &NodeName("edge-01".into()), host, net: &net }).await
+    }
+    fn config(run: &str, status: i32, stdout: Option<&str>) -> Config {
+        Config { run: run.into(), status, stdout: stdout.map(str::to_owned), limit: limit() }
+    }
+
+    #[tokio::test]
+    async fn the_status_and_the_output_decide() {
+        let sh = fake::Sh { path: "/usr/bin:/bin".into() };
+        assert!(matches!(look(&config("true", 0, None), Some(&sh)).await, Ok(Verdict::Healthy(_))));
+        assert!(matches!(look(&config("exit 3", 3, None), Some(&sh)).await, Ok(Verdict::Healthy(_))));
+        assert!(matches!(look(&config("echo link up", 0, Some("up")), Some(&sh)).await, Ok(Verdict::Healthy(_))));
+        let Ok(Verdict::Unhealthy(why)) = look(&config("echo no route >&2; exit 2", 0, None), Some(&sh)).await else { panic!("healthy") };
+        assert_eq!(why[0].why, "ended with status 2, not 0: no route");
+        let Ok(Verdict::Unhealthy(why)) = look(&config("echo link down", 0, Some("up")), Some(&sh)).await else { panic!("healthy") };
+        assert_eq!(why[0].why, "did not say `up` but: link down");
+        let Ok(Verdict::Unhealthy(why)) = look(&config("true", 1, None), Some(&sh)).await else { panic!("healthy") };
+        assert_eq!(why[0].why, "ended with status 0, not 1: nothing");
+    }
+
+    #[tokio::test]
+    async fn a_command_that_never_ran_is_a_fault() {
+        let sh = fake::Sh { path: "/nowhere".into() };
+        assert_eq!(look(&config("multipath-is-well", 0, None), Some(&sh)).await.unwrap_err().kind, FaultKind::Unable);
+        assert_eq!(look(&config("true", 0, None), None).await.unwrap_err().kind, FaultKind::Unable);
+        let silent = fake::Canned::answers(Err(Fault::new(FaultKind::Unknown, "no exit status")));
+        assert_eq!(look(&config("true", 0, None), Some(&silent)).await.unwrap_err().kind, FaultKind::Unknown);
+    }
+
+    #[test]
+    fn senseless_settings_are_refused() {
+        for bad in [config(" ", 0, None), config("true", 256, None), config("true", -1, None), config("true", 0, Some(""))] {
+            assert!(bad.validate().is_err(), "{bad:?}");
+        }
+        assert!(config("true", 0, Some("x")).validate().is_ok());
+    }
+}

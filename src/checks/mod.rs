@@ -14,10 +14,10 @@ pub mod tcp;
 // line 1 of a new check: `pub mod <name>;`
 
 pub const KINDS: &[Kind<dyn Check>] = &[
-    // pending: Kind::of::<systemd::Config>(),
-    // pending: Kind::of::<command::Config>(),
-    // pending: Kind::of::<http::Config>(),
-    // pending: Kind::of::<tcp::Config>(),
+    Kind::of::<systemd::Config>(),
+    Kind::of::<command::Config>(),
+    Kind::of::<http::Config>(),
+    Kind::of::<tcp::Config>(),
     // line 2: `Kind::of::<<name>::Config>(),`
 ];
 

@@ -13,9 +13,9 @@ pub mod uptime_over;
 // line 1 of a new reason: `pub mod <name>;`
 
 pub const KINDS: &[Kind<dyn Due>] = &[
-    // pending: Kind::of::<reboot_required::Config>(),
-    // pending: Kind::of::<kernel_outdated::Config>(),
-    // pending: Kind::of::<uptime_over::Config>(),
+    Kind::of::<reboot_required::Config>(),
+    Kind::of::<kernel_outdated::Config>(),
+    Kind::of::<uptime_over::Config>(),
     // line 2: `Kind::of::<<name>::Config>(),`
 ];
 

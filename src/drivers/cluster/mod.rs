@@ -14,7 +14,7 @@ pub mod vergeos;
 pub const KINDS: &[Kind<dyn ClusterConfig>] = &[
     // pending: Kind::of::<kubernetes::Config>(),
     // pending: Kind::of::<vergeos::Config>(),
-    // pending: Kind::of::<none::Config>(),
+    Kind::of::<none::Config>(),
     // line 2: `Kind::of::<<name>::Config>(),`
 ];
 
@@ -28,8 +28,10 @@ pub trait ClusterConfig: Send + Sync + std::fmt::Debug {
 }
 
 /// What a look or an act is for.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Ask {
+    /// Earlier runs whose loans on this node this run has taken over: their marks are ours too.
+    pub inherited: Vec<RunId>,
     /// Which run asks: written into marks, and how our own mark is told from a foreign one. None for check, plan and status.
     pub run: Option<RunId>,
     /// The operator's `--reason`, where the system has room for it.

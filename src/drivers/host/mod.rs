@@ -6,6 +6,8 @@ use crate::{
 use async_trait::async_trait;
 use std::sync::Arc;
 
+#[cfg(test)]
+pub mod fake;
 pub mod ssh;
 // line 1 of a new way: `pub mod <name>;`
 

@@ -3,6 +3,8 @@ use crate::model::{Fault, Span};
 use async_trait::async_trait;
 use std::collections::BTreeMap;
 
+#[cfg(test)]
+pub mod fake;
 pub mod probe;
 
 #[derive(Debug, Clone, PartialEq)]
