@@ -2,4 +2,5 @@
 pub mod ipmi;
 pub mod rack;
 pub mod redfish;
+pub mod ssh;
 pub mod tls;
