@@ -1,5 +1,6 @@
 //! A simulated rack in this process, on loopback sockets and real protocols. It knows nothing of the engine.
 pub mod ipmi;
+pub mod kubernetes;
 pub mod rack;
 pub mod redfish;
 pub mod ssh;
