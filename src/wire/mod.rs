@@ -1,1 +1,2 @@
 //! Pure codecs that a driver and the lab both need.
+pub mod tls;
