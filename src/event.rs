@@ -49,7 +49,7 @@ pub enum Event {
     RunFinished,
     /// What the cluster said before an admission: limits count this.
     ClusterSeen {
-        /// Members out of service for whatever reason, by their name in the cluster, with the reason. Nodes of this run are left out.
+        /// Members out of service for whatever reason, ours too, by their name in the cluster, with the reason.
         out: Vec<(String, String)>,
         members: usize,
     },
@@ -114,6 +114,9 @@ pub enum Event {
         node: NodeName,
         by: String,
         decision: Decision,
+        /// Where it goes on: the verify step, or the way back.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        to: Option<u32>,
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         accepted: Vec<String>,
         #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -46,10 +46,15 @@ pub struct Witnesses<'a> {
 /// Asks every witness afresh, at the same time.
 pub async fn read(from: &Witnesses<'_>, ask: &Ask, pins: &Pins, carried_host: Option<HostView>) -> Readings {
     let read_at = Instant::now();
+    // Twice in a row: a pod that was bound just before the cordon shows up in the second list.
     let clusters = async {
         let mut seen = Vec::new();
         for (name, node, driver) in &from.clusters {
-            seen.push((name.clone(), driver.look(node, ask).await));
+            let view = match driver.look(node, ask).await {
+                Ok(first) => driver.look(node, ask).await.map(|second| both(first, second)),
+                Err(fault) => Err(fault),
+            };
+            seen.push((name.clone(), view));
         }
         seen
     };
@@ -63,6 +68,14 @@ pub async fn read(from: &Witnesses<'_>, ask: &Ask, pins: &Pins, carried_host: Op
     Readings { read_at, bmc, clusters, host, carried_host, pins: pins.clone() }
 }
 
+/// The second look, with what only the first one saw.
+fn both(first: NodeView, mut second: NodeView) -> NodeView {
+    let gone = first.workloads.into_iter().filter(|w| !second.workloads.iter().any(|s| s.name == w.name)).collect::<Vec<_>>();
+    second.workloads.extend(gone);
+    second.in_maintenance &= first.in_maintenance;
+    second
+}
+
 impl Readings {
     /// The host's latest word: fresh, or carried over once we silenced it ourselves.
     pub fn host_word(&self) -> Option<&HostView> {
@@ -71,11 +84,5 @@ impl Readings {
             Some(Err(_)) => self.carried_host.as_ref(),
             None => None,
         }
-    }
-    pub fn identities(&self) -> Vec<(&'static str, &Identity)> {
-        let clusters = self.clusters.iter().filter_map(|(_, view)| view.as_ref().ok()).map(|v| ("cluster", &v.identity));
-        let host = self.host_word().map(|v| ("host", &v.identity));
-        let bmc = self.bmc.as_ref().ok().map(|v| ("BMC", &v.identity));
-        clusters.chain(host).chain(bmc).collect()
     }
 }

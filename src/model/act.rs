@@ -1,5 +1,5 @@
 //! Acts and loans: every change to the world as data, journalled before it is sent; and what of it is still owed.
-use super::{Fault, FaultKind, NodeName, Span, Timestamp};
+use super::{Fault, FaultKind, Span, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -119,22 +119,39 @@ impl Done {
 /// All a step may know besides what it looks at now. A fold over the journal.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Past {
-    pub node: Option<NodeName>,
     pub acts: Vec<Done>,
     /// What settled steps found, by step kind; the latest wins.
     pub evidence: BTreeMap<String, Value>,
     /// What is still owed, oldest first.
     pub loans: Vec<Loan>,
+    /// What was given back in this run.
+    pub returned: Vec<Loan>,
     /// When this process took over, if it did.
     pub resumed_at: Option<Timestamp>,
     /// When the step that runs now was first started in this run.
     pub step_since: Option<Timestamp>,
+    /// When a person last decided about this node: what was sent before may be sent again.
+    pub released_at: Option<Timestamp>,
     /// Differences a person accepted at a release: `link:eth1`.
     pub accepted: Vec<String>,
 }
 impl Past {
     pub fn power_acts(&self) -> impl Iterator<Item = &Done> {
         self.acts.iter().filter(|d| d.act.power)
+    }
+    /// A change of power was intended: from then on the node is held on failure, never turned back.
+    pub fn power_touched(&self) -> bool {
+        self.power_acts().next().is_some()
+    }
+    /// The first picture wins: borrowing twice must not record our own change as "before".
+    pub fn borrow(&mut self, loan: &Loan) {
+        if !self.loans.iter().any(|l| l.id == loan.id) {
+            self.loans.push(loan.clone());
+        }
+    }
+    pub fn pay(&mut self, id: &LoanId) {
+        let paid: Vec<Loan> = self.loans.extract_if(.., |l| l.id == *id).collect();
+        self.returned.extend(paid);
     }
     /// The next loan to pay: what must go first, then the newest.
     pub fn next_due(&self) -> Option<&Loan> {

@@ -60,6 +60,25 @@ impl Identity {
             _ => None,
         })
     }
+    /// Every value that could name one machine, each in one form: both byte orders of a UUID are one value.
+    pub fn values(&self) -> Vec<String> {
+        let uuid = self.uuid_key().map(|hex| swapped(&hex).min(hex));
+        [uuid, self.serial_key(), self.machine_id_key(), self.bmc_address_key()].into_iter().flatten().collect()
+    }
+    /// What is left when values that other machines share are taken out: they prove nothing.
+    pub fn without(&self, shared: &[String]) -> Identity {
+        let one_form = |text: &str| Identity { uuid: Some(text.into()), ..Identity::default() }.values().pop().unwrap_or(text.trim().to_ascii_lowercase());
+        let own = |value: &Option<String>| value.clone().filter(|v| !shared.iter().any(|s| one_form(s) == one_form(v)));
+        Identity { uuid: own(&self.uuid), serial: own(&self.serial), machine_id: own(&self.machine_id), bmc_address: own(&self.bmc_address) }
+    }
+    /// The strongest value it has, as it was said, for people.
+    pub fn shown(&self) -> String {
+        let uuid = self.uuid_key().and(self.uuid.as_deref()).map(|u| u.trim().to_ascii_lowercase());
+        let serial = || self.serial_key().and(self.serial.as_deref()).map(|s| format!("serial {}", s.trim()));
+        let id = || self.machine_id_key().map(|id| format!("machine-id {id}"));
+        let address = || self.bmc_address_key().map(|a| format!("BMC address {a}"));
+        uuid.or_else(serial).or_else(id).or_else(address).unwrap_or_else(|| "nothing".into())
+    }
     pub fn is_empty(&self) -> bool {
         self.uuid_key().is_none() && self.serial_key().is_none() && self.machine_id_key().is_none() && self.bmc_address_key().is_none()
     }

@@ -2,6 +2,7 @@
 //! A noun moves in here when a second room names it; one file each.
 mod act;
 mod bmc_view;
+pub mod chain;
 mod connect;
 mod fault;
 mod host_view;

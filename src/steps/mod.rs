@@ -8,18 +8,30 @@ use crate::{
         host::Host,
         net::Net,
     },
-    guards::Pins,
+    guards::{Pins, Readings, readings},
     kinds::Kind,
-    model::{Act, Blocker, ClusterName, Fault, NodeName, Past, TimeScale, Timestamp},
+    model::{Act, Blocker, ClusterName, Fault, FaultKind, Loan, LoanId, NodeName, Past, TimeScale, Timestamp},
 };
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::sync::Arc;
 
+pub mod enable;
+pub mod evacuate;
+pub mod preflight;
+pub mod reset;
+pub mod settle;
+pub mod verify;
 // line 1 of a new step: `pub mod <name>;`
 
 pub const KINDS: &[Kind<dyn Step>] = &[
+    Kind::of::<preflight::Config>(),
+    Kind::of::<evacuate::Config>(),
+    Kind::of::<reset::Config>(),
+    Kind::of::<verify::Config>(),
+    Kind::of::<enable::Config>(),
+    Kind::of::<settle::Config>(),
     // line 2: `Kind::of::<<name>::Config>(),`
 ];
 
@@ -58,6 +70,27 @@ pub struct Cx {
     pub time: TimeScale,
 }
 
+impl Seat {
+    pub async fn is_paid(&self, loan: &Loan) -> Result<bool, Fault> {
+        self.driver.is_paid(&self.node, loan).await
+    }
+}
+
+impl Cx {
+    /// The seat that an act or loan names.
+    pub fn seat(&self, cluster: &str) -> Result<&Seat, Fault> {
+        let wrong = || Fault::new(FaultKind::Invalid, format!("BUG: {} is not in cluster {cluster}", self.node));
+        self.seats.iter().find(|s| s.cluster.0 == cluster).ok_or_else(wrong)
+    }
+    /// Every witness afresh; what the host said before our own first rung silenced it is carried over.
+    pub async fn read(&self, past: &Past) -> Readings {
+        let clusters = self.seats.iter().map(|s| (s.cluster.clone(), s.node.clone(), s.driver.clone())).collect();
+        let from = readings::Witnesses { bmc: self.bmc.as_ref(), clusters, host: self.host.as_deref() };
+        let carried = past.power_touched().then(|| reset::host_before(past)).flatten();
+        readings::read(&from, &self.ask, &self.pins, carried).await
+    }
+}
+
 #[derive(Debug, Clone, PartialEq)]
 pub enum Next {
     Done(Value),
@@ -65,6 +98,8 @@ pub enum Next {
     Wait(Vec<Blocker>),
     /// Send these, one after another, each with the picture to judge it by later.
     Act(Vec<(Act, Value)>),
+    /// Found already given back: closed without an act.
+    Paid(LoanId),
     Hold(Fault),
 }
 

@@ -1,0 +1,268 @@
+//! The dispatcher: decide → append → start → wait. The only caller of the store's `append`, the only owner of the fleet.
+use super::{
+    fleet::{Command, Fleet},
+    node::IllegalEvent,
+    store::{Lock, Request, Store, StoreError},
+    task,
+};
+use crate::{
+    drivers::cluster::Cluster,
+    event::{Decision, Event, Record, Stop},
+    kinds,
+    model::{Clock, Fault, FaultKind, LeaseAnswer, NodeName, Outcome, RunId, Span, Timestamp, since},
+    plan::Plan,
+    steps::{self, Cx},
+};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinSet,
+};
+
+/// Requests of other processes are looked for this often.
+const INBOX: Span = Span::seconds(2);
+/// Of the lock that the cluster itself carries; renewed at a third.
+pub const LEASE: Duration = Duration::from_secs(60);
+/// A store that does not answer gets the same record again this often before the run ends.
+const APPEND_TRIES: u32 = 5;
+
+pub struct Engine {
+    pub run: RunId,
+    pub plan: Arc<Plan>,
+    pub nodes: BTreeMap<NodeName, Arc<Cx>>,
+    /// The run's own cluster: who is out is asked here.
+    pub cluster: Arc<dyn Cluster>,
+    /// Clusters whose own lock we hold under this owner, and renew.
+    pub leases: Vec<Arc<dyn Cluster>>,
+    pub store: Arc<dyn Store>,
+    pub lock: Lock,
+    pub clock: Arc<dyn Clock>,
+    pub publish: Box<dyn Fn(&Record) + Send + Sync>,
+    /// The facts of `run_started` that only the caller knows.
+    pub start: Event,
+    pub program: String,
+}
+
+#[derive(Debug, PartialEq, thiserror::Error)]
+pub enum Ended {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Illegal(#[from] IllegalEvent),
+    #[error("{0}")]
+    Plan(String),
+    /// Somebody else holds the cluster's own lock: nothing more is touched.
+    #[error("the lock in the cluster is now held by {by}")]
+    LeaseLost { by: String },
+}
+
+/// What a task of the dispatcher ended with.
+enum Side {
+    Seen(Result<(Vec<(String, String)>, usize), Fault>),
+    Renewed(Option<String>),
+}
+
+impl Engine {
+    /// Also resumes: an empty journal is a run that has not begun. `requests` are the signals of this process.
+    pub async fn run(&self, mut requests: mpsc::Receiver<Event>) -> Result<Fleet, Ended> {
+        let mut fleet = Fleet::default();
+        for record in self.store.load(&self.run, 0).await? {
+            fleet.apply(&record)?;
+        }
+        if fleet.finished {
+            return Ok(fleet);
+        }
+        if fleet.seq == 0 {
+            self.append(&mut fleet, self.start.clone()).await?;
+            for (node, why) in &self.plan.skipped {
+                self.append(&mut fleet, Event::NodeSkipped { node: node.clone(), why: why.clone() }).await?;
+            }
+        } else {
+            self.append(&mut fleet, Event::RunResumed { program: self.program.clone(), by: self.lock.owner.to_string() }).await?;
+        }
+
+        let (engine, mut asks) = mpsc::channel(64);
+        let (give_back, told_to_give_back) = watch::channel(false);
+        // Dropped with us: nothing of ours outlives the engine.
+        let mut tasks: JoinSet<Result<(), task::Gone>> = JoinSet::new();
+        let mut names: BTreeMap<tokio::task::Id, (NodeName, u32, String, u32)> = BTreeMap::new();
+        let mut side: JoinSet<Side> = JoinSet::new();
+        let (mut surveying, mut renewing) = (false, false);
+        let mut renewed_at = self.clock.now();
+        let mut read_inbox_at = self.clock.now();
+
+        loop {
+            let now = self.clock.now();
+            let mut wake = now + Duration::from_secs(30);
+            let mut changed = false;
+            for command in fleet.decide(&self.plan, now) {
+                match command {
+                    Command::WakeAt(at) => wake = wake.min(at),
+                    Command::Record(event) => {
+                        self.append(&mut fleet, event).await?;
+                        changed = true;
+                    }
+                    Command::Survey if surveying => {}
+                    Command::Survey => {
+                        surveying = true;
+                        let cluster = self.cluster.clone();
+                        side.spawn(async move { Side::Seen(cluster_seen(cluster.as_ref()).await) });
+                    }
+                    Command::Start { node, step, attempt } => {
+                        let task = self.start(&mut fleet, &node, step, attempt, &engine, &told_to_give_back).await?;
+                        let kind = task.kind.clone();
+                        let handle = tasks.spawn(task.run());
+                        names.insert(handle.id(), (node, step, kind, attempt));
+                        changed = true;
+                    }
+                }
+            }
+            if changed {
+                continue;
+            }
+            if fleet.at_rest() && tasks.is_empty() {
+                return Ok(fleet);
+            }
+            if !renewing && !self.leases.is_empty() && since(renewed_at, now) >= LEASE / 3 {
+                renewing = true;
+                renewed_at = now;
+                let (leases, owner) = (self.leases.clone(), self.lock.owner.to_string());
+                side.spawn(async move { Side::Renewed(renew(&leases, &owner).await) });
+            }
+            let inbox = (self.plan.time.of(INBOX)).max(Duration::from_millis(200));
+            if since(read_inbox_at, now) >= inbox {
+                read_inbox_at = now;
+                if self.read_inbox(&mut fleet, &give_back).await? {
+                    continue;
+                }
+            }
+            let pause = since(now, wake.min(read_inbox_at + inbox));
+            tokio::select! {
+                biased; // reproducible: the same seed takes the same branch
+                Some(event) = requests.recv() => {
+                    self.append(&mut fleet, event).await?;
+                    give_back.send_replace(fleet.stopping == Some(Stop::GiveBack));
+                }
+                Some(ask) = asks.recv() => {
+                    let at = self.append(&mut fleet, ask.event).await?;
+                    ask.done.send(at).ok(); // the task may be gone; its fact is on disk all the same
+                }
+                Some(ended) = tasks.join_next_with_id() => {
+                    let panicked = match ended {
+                        Ok((id, _)) => { names.remove(&id); None }
+                        Err(error) => names.remove(&error.id()).map(|who| (who, error.to_string())),
+                    };
+                    if let Some(((node, step, kind, attempt), error)) = panicked {
+                        let fault = Fault::new(FaultKind::Unknown, format!("BUG: step {kind} of {node} stopped: {error}"));
+                        self.append(&mut fleet, Event::StepSettled { node, step, kind, attempt, outcome: Outcome::Hold { fault } }).await?;
+                    }
+                }
+                Some(done) = side.join_next() => match done {
+                    Ok(Side::Seen(Ok((out, members)))) => { surveying = false; self.append(&mut fleet, Event::ClusterSeen { out, members }).await?; }
+                    Ok(Side::Seen(Err(why))) => { surveying = false; self.append(&mut fleet, Event::SightLost { why }).await?; }
+                    Ok(Side::Renewed(None)) => renewing = false,
+                    Ok(Side::Renewed(Some(by))) => return Err(Ended::LeaseLost { by }),
+                    Err(_) => (surveying, renewing) = (false, false),
+                },
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+    }
+
+    async fn start(
+        &self,
+        fleet: &mut Fleet,
+        node: &NodeName,
+        ix: u32,
+        attempt: u32,
+        engine: &mpsc::Sender<task::Ask>,
+        give_back: &watch::Receiver<bool>,
+    ) -> Result<task::Run, Ended> {
+        let planned = self.plan.steps.get(ix as usize).ok_or_else(|| Ended::Plan(format!("the plan has no step {ix}")))?;
+        let step = kinds::make(steps::KINDS, &planned.step).map_err(Ended::Plan)?;
+        let cx = self.nodes.get(node).ok_or_else(|| Ended::Plan(format!("no drivers for {node}")))?.clone();
+        let kind = planned.step.kind.clone();
+        let at = self.append(fleet, Event::StepStarted { node: node.clone(), step: ix, kind: kind.clone(), attempt }).await?;
+        Ok(task::Run {
+            step,
+            cx,
+            ix,
+            kind,
+            attempt,
+            attempts: planned.attempts,
+            deadline: at + self.plan.time.of(planned.timeout),
+            past: fleet.nodes.get(node).map(|n| n.past.clone()).unwrap_or_default(),
+            clock: self.clock.clone(),
+            engine: engine.clone(),
+            give_back: give_back.clone(),
+        })
+    }
+
+    /// Legal? then on disk, then in memory, then told. An illegal event never reaches the journal.
+    async fn append(&self, fleet: &mut Fleet, event: Event) -> Result<Timestamp, Ended> {
+        let at = self.clock.now();
+        fleet.check(at, &event)?;
+        let record = Record { run: self.run.clone(), seq: fleet.seq + 1, id: uuid::Uuid::new_v4().to_string(), token: self.lock.token, at, event };
+        let mut tries = 0;
+        loop {
+            match self.store.append(&self.lock, &self.run, fleet.seq, std::slice::from_ref(&record)).await {
+                Ok(()) => break,
+                // No answer: the same record at the same number again; if it was written, the store knows it by its id.
+                Err(StoreError::Unavailable { .. }) if tries < APPEND_TRIES => {
+                    tries += 1;
+                    tokio::time::sleep(Duration::from_millis(200 * u64::from(tries))).await;
+                }
+                Err(other) => return Err(other.into()),
+            }
+        }
+        fleet.apply(&record)?;
+        (self.publish)(&record);
+        Ok(record.at)
+    }
+
+    /// Requests of other processes become events here and nowhere else. An impossible one is dropped: its asker looked at an older state.
+    async fn read_inbox(&self, fleet: &mut Fleet, give_back: &watch::Sender<bool>) -> Result<bool, Ended> {
+        let mut changed = false;
+        for Request { id, ask, .. } in self.store.asked(&self.run).await.unwrap_or_default() {
+            let event = self.aimed(ask);
+            if fleet.check(self.clock.now(), &event).is_ok() {
+                self.append(fleet, event).await?;
+                give_back.send_replace(fleet.stopping == Some(Stop::GiveBack));
+                changed = true;
+            }
+            self.store.answered(&self.run, &id).await?;
+        }
+        Ok(changed)
+    }
+
+    /// A decision says what; the plan knows where that is.
+    fn aimed(&self, event: Event) -> Event {
+        match event {
+            Event::NodeReleased { node, by, decision, accepted, reason, .. } => {
+                let to = match decision {
+                    Decision::Verify => self.plan.verify_at,
+                    Decision::Return => Some(self.plan.forward),
+                    Decision::Retry | Decision::KeepOut => None,
+                };
+                Event::NodeReleased { node, by, decision, to, accepted, reason }
+            }
+            other => other,
+        }
+    }
+}
+
+async fn cluster_seen(cluster: &dyn Cluster) -> Result<(Vec<(String, String)>, usize), Fault> {
+    let members = cluster.members().await?;
+    let count = members.len();
+    Ok((members.into_iter().filter_map(|m| m.out.map(|why| (m.name, why))).collect(), count))
+}
+
+/// Some(owner) where the lock is another's. A cluster that does not answer keeps the lock for its time: we look again soon.
+async fn renew(leases: &[Arc<dyn Cluster>], owner: &str) -> Option<String> {
+    for cluster in leases {
+        if let Ok(LeaseAnswer::Held { by, .. }) = cluster.lease(owner, LEASE).await {
+            return Some(by);
+        }
+    }
+    None
+}

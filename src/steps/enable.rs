@@ -1,0 +1,101 @@
+//! Gives back what was borrowed, each loan to the driver it came from and to what it was, newest first, power On before all.
+use super::{Cx, Next, Step, reset};
+use crate::{
+    guards, kinds,
+    model::{Act, Answer, Blocker, Fault, Loan, Past, Repeat, ResetType, Span, Timestamp, since},
+};
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {}
+impl kinds::Config<dyn Step> for Config {
+    const NAME: &'static str = "enable";
+    const ABOUT: &'static str = "gives back everything that was borrowed, so that the node takes work again";
+    fn make(self) -> Box<dyn Step> {
+        Box::new(Enable::default())
+    }
+}
+#[derive(Default)]
+struct Enable {
+    power: reset::PermitHeld,
+}
+
+/// A give-back that was refused is tried again after this.
+const AGAIN: Span = Span::seconds(10);
+
+#[async_trait]
+impl Step for Enable {
+    async fn look(&self, cx: &Cx, past: &Past, now: Timestamp) -> Result<Next, Fault> {
+        let Some(loan) = past.next_due() else { return given_back(cx, past).await };
+        if past.power_touched() && loan.to != reset::BMC {
+            // The machine that takes work again must be the one that was serviced, and nothing may have been placed there meanwhile.
+            let seen = cx.read(past).await;
+            guards::identity::judge(&cx.node, &seen)?;
+            let other_boot = past.evidence.get("reset").and_then(|e| e["to"].as_str()).filter(|to| reset::boot_of(&seen).is_some_and(|(_, now)| now != *to));
+            if let Some(to) = other_boot {
+                return Ok(Next::Hold(reset::boot_loop(cx, to)));
+            }
+        }
+        if loan.to != reset::BMC && cx.seat(&loan.to)?.is_paid(loan).await? {
+            return Ok(Next::Paid(loan.id.clone()));
+        }
+        let act = give_back(cx, loan)?;
+        let last = past.acts.iter().rev().find(|d| d.act.same(&act));
+        if let Some(last) = last
+            && since(last.at, now) < cx.time.of(AGAIN)
+        {
+            let why = match &last.answer {
+                Some(Answer::Failed(fault) | Answer::Unknown(fault)) => fault.to_string(),
+                _ => "not yet in force".into(),
+            };
+            return Ok(Next::Wait(vec![Blocker::new(loan.owed.clone(), why)]));
+        }
+        if loan.to == reset::BMC {
+            let seen = cx.read(past).await;
+            self.power.keep(guards::permit(&cx.node, ResetType::On, &seen)?);
+        }
+        Ok(Next::Act(vec![(act, Value::Null)]))
+    }
+
+    async fn act(&self, cx: &Cx, act: &Act) -> Result<(), Fault> {
+        if act.to == reset::BMC {
+            return self.power.send(cx, act).await;
+        }
+        let seat = cx.seat(&act.to)?;
+        seat.driver.act(&seat.node, act, &cx.ask).await
+    }
+}
+
+fn give_back(cx: &Cx, loan: &Loan) -> Result<Act, Fault> {
+    let mut act = match loan.to.as_str() {
+        reset::BMC => reset::act(ResetType::On, Repeat::Freely),
+        cluster => {
+            let seat = cx.seat(cluster)?;
+            seat.driver.give_back(&seat.node, loan)
+        }
+    };
+    act.to = loan.to.clone();
+    act.returns = Some(loan.id.clone());
+    Ok(act)
+}
+
+/// An accepted give-back is no proof: the cluster has to show it.
+async fn given_back(cx: &Cx, past: &Past) -> Result<Next, Fault> {
+    for loan in past.returned.iter().filter(|l| l.to != reset::BMC) {
+        if !cx.seat(&loan.to)?.is_paid(loan).await? {
+            return Ok(Next::Wait(vec![Blocker::new(loan.owed.clone(), "accepted, not yet in force")]));
+        }
+    }
+    let mut enabled = Vec::new();
+    for seat in &cx.seats {
+        let view = seat.driver.look(&seat.node, &cx.ask).await?;
+        if !view.ready {
+            return Ok(Next::Wait(vec![Blocker::new(format!("cluster {}", seat.cluster), format!("not ready: {}", view.not_ready.join(", ")))]));
+        }
+        enabled.push(json!({ "cluster": seat.cluster, "enabled": view.enabled }));
+    }
+    Ok(Next::Done(json!({ "gave_back": past.returned.iter().map(|l| &l.owed).collect::<Vec<_>>(), "clusters": enabled })))
+}

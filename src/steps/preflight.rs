@@ -1,0 +1,93 @@
+//! Every witness again, just before the node is touched. Comes first by itself; no playbook names it.
+use super::{At, Cx, Next, Step};
+use crate::{
+    checks::{Probe, Verdict},
+    guards::{self, Readings},
+    kinds,
+    model::{Act, Blocker, Fault, FaultKind, Past, Power, Timestamp},
+};
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {}
+impl kinds::Config<dyn Step> for Config {
+    const NAME: &'static str = "preflight";
+    const ABOUT: &'static str = "reads every witness again before the node is touched; always first, never written";
+    fn make(self) -> Box<dyn Step> {
+        Box::new(Preflight)
+    }
+}
+struct Preflight;
+
+/// Pure. `out_already`: an earlier run left the node out, so being out is no surprise.
+pub fn judge(cx: &Cx, seen: &Readings, unhealthy: &[Blocker], past: &Past) -> Next {
+    let out_already = !past.loans.is_empty();
+    if let Err(fault) = guards::identity::judge(&cx.node, seen) {
+        return waits_or_holds(fault);
+    }
+    let Ok(bmc) = &seen.bmc else { return Next::Wait(vec![Blocker::new("BMC", "no answer")]) };
+    match bmc.power {
+        Power::On => {}
+        Power::Off if out_already => {}
+        Power::Off => return Next::Hold(refused(cx, "is powered off").next(format!("switch it on first: nobody knows why {} is off", cx.node))),
+        Power::Unknown => return Next::Wait(vec![Blocker::new("BMC", "power state is neither On nor Off")]),
+    }
+    for (cluster, view) in &seen.clusters {
+        let Ok(view) = view else { continue };
+        if !view.ready && !out_already {
+            let why = view.not_ready.join(", ");
+            return Next::Wait(vec![Blocker::new(format!("cluster {cluster}"), format!("calls {} not ready: {why}", cx.node))]);
+        }
+        if !view.impossible.is_empty() {
+            let named: Vec<String> = view.impossible.iter().map(Blocker::to_string).collect();
+            return Next::Hold(
+                refused(cx, "can never be emptied").cause(named.join("; ")).next("move or stop them, or choose evacuate.unmovable in the playbook"),
+            );
+        }
+    }
+    if !unhealthy.is_empty() {
+        return Next::Wait(unhealthy.to_vec());
+    }
+    Next::Done(json!({ "bmc": bmc, "host": seen.host_word() }))
+}
+
+fn refused(cx: &Cx, what: &str) -> Fault {
+    Fault::new(FaultKind::Unwilling, format!("{} {what}", cx.node))
+}
+
+/// A witness that does not answer may answer yet; one that contradicts will not stop doing so.
+pub fn waits_or_holds(fault: Fault) -> Next {
+    match fault.kind {
+        FaultKind::Unreachable | FaultKind::Unknown => Next::Wait(vec![Blocker::new("identity", fault.to_string())]),
+        _ => Next::Hold(fault),
+    }
+}
+
+/// Asks all checks of one place. A check that cannot be asked is never healthy.
+pub async fn unhealthy(cx: &Cx, at: At) -> (Vec<Blocker>, Vec<Value>) {
+    let probe = Probe { node: &cx.node, host: cx.host.as_deref(), net: cx.net.as_ref() };
+    let (mut wrong, mut well) = (Vec::new(), Vec::new());
+    for (_, check) in cx.checks.iter().filter(|(place, _)| *place == at) {
+        match check.look(&probe).await {
+            Ok(Verdict::Healthy(evidence)) => well.push(json!({ "check": check.describe(), "seen": evidence })),
+            Ok(Verdict::Unhealthy(blockers)) => wrong.extend(blockers),
+            Err(fault) => wrong.push(Blocker::new(check.describe(), fault.to_string())),
+        }
+    }
+    (wrong, well)
+}
+
+#[async_trait]
+impl Step for Preflight {
+    async fn look(&self, cx: &Cx, past: &Past, _: Timestamp) -> Result<Next, Fault> {
+        let seen = cx.read(past).await;
+        let (wrong, _) = unhealthy(cx, At::Before).await;
+        Ok(judge(cx, &seen, &wrong, past))
+    }
+    async fn act(&self, cx: &Cx, act: &Act) -> Result<(), Fault> {
+        Err(Fault::new(FaultKind::Unable, format!("BUG: preflight of {} has no act `{}`", cx.node, act.what)))
+    }
+}

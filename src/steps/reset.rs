@@ -1,0 +1,338 @@
+//! Resets the node through its BMC, rung by rung, judged by what is seen and never by what was answered.
+//! Done when the node has booted anew; a rung is sent at most once, and after an answer that never came only watched.
+use super::{Cx, Next, Step, preflight::waits_or_holds};
+use crate::{
+    guards::{self, Permit, Readings},
+    kinds,
+    model::{Act, Answer, Blocker, Done, Fault, FaultKind, HostView, Loan, LoanId, Past, Power, Repeat, ResetType, Span, TimeScale, Timestamp, since},
+};
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use std::{collections::BTreeMap, sync::Mutex, time::Duration};
+
+/// Where power acts go.
+pub const BMC: &str = "bmc";
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    #[serde(default)]
+    pub how: How,
+    /// After the first way was accepted and nothing happened.
+    #[serde(default)]
+    pub then: Then,
+    /// How long the operating system may take to obey.
+    #[serde(default = "ten_minutes")]
+    pub graceful: Span,
+    /// Longer than the slowest BMC takes to obey: a verb in doubt is only watched this long.
+    #[serde(default = "ten_minutes")]
+    pub quiet: Span,
+}
+fn ten_minutes() -> Span {
+    Span::minutes(10)
+}
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum How {
+    #[default]
+    Graceful,
+    Force,
+    PowerCycle,
+}
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Then {
+    #[default]
+    Force,
+    Hold,
+}
+impl kinds::Config<dyn Step> for Config {
+    const NAME: &'static str = "reset";
+    const ABOUT: &'static str = "reboots the machine through its BMC and waits until it has booted anew";
+    fn make(self) -> Box<dyn Step> {
+        Box::new(Reset { config: self, permit: PermitHeld::default(), off_before: Mutex::new(false) })
+    }
+    fn validate(&self) -> Result<(), String> {
+        // A BMC that obeys late must not be overtaken by force.
+        if self.graceful < self.quiet {
+            return Err(format!("graceful = \"{}\" is shorter than quiet = \"{}\": a late BMC would be overtaken by force", self.graceful, self.quiet));
+        }
+        Ok(())
+    }
+}
+struct Reset {
+    config: Config,
+    permit: PermitHeld,
+    off_before: Mutex<bool>,
+}
+
+/// What the ladder judges.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Seen {
+    pub power: Power,
+    pub verbs: Vec<ResetType>,
+    /// By witness: `host`, or the cluster's name.
+    pub boots: BTreeMap<String, String>,
+    pub uptime_s: Option<f64>,
+    pub host: Option<HostView>,
+    /// The BMC answers; the host answers or its cluster calls it ready.
+    pub bmc_fault: Option<String>,
+    pub awake: bool,
+    /// The look before this one saw power Off too: one reading of a lagging BMC proves nothing.
+    pub off_before: bool,
+}
+
+impl Seen {
+    pub fn of(r: &Readings) -> Seen {
+        let fresh = r.host.as_ref().and_then(|h| h.as_ref().ok());
+        let mut boots = BTreeMap::new();
+        boots.extend(fresh.filter(|h| !h.boot_id.is_empty()).map(|h| ("host".to_owned(), h.boot_id.clone())));
+        for (cluster, view) in &r.clusters {
+            // A cluster goes on telling the old boot of a node that is down: only one it calls ready counts as read now.
+            boots.extend(view.as_ref().ok().and_then(|v| v.boot.as_ref()).map(|b| (cluster.0.clone(), b.to_string())));
+        }
+        let ready = r.clusters.iter().any(|(_, v)| v.as_ref().is_ok_and(|v| v.ready && v.witnesses()));
+        Seen {
+            power: r.bmc.as_ref().map_or(Power::Unknown, |b| b.power),
+            verbs: r.bmc.as_ref().map(|b| b.verbs.clone()).unwrap_or_default(),
+            boots,
+            uptime_s: fresh.map(|h| h.uptime_s),
+            host: fresh.cloned(),
+            bmc_fault: r.bmc.as_ref().err().map(|f| f.to_string()),
+            awake: if r.host.is_some() { fresh.is_some() } else { ready },
+            off_before: false,
+        }
+    }
+    fn picture(&self) -> Value {
+        json!({ "power": self.power, "boots": self.boots, "host": self.host, "awake": self.awake })
+    }
+}
+
+/// The best boot marker of a node: the kernel's own, then its cluster's.
+pub fn boot_of(r: &Readings) -> Option<(String, String)> {
+    best(&Seen::of(r).boots)
+}
+fn best(boots: &BTreeMap<String, String>) -> Option<(String, String)> {
+    boots.get_key_value("host").or_else(|| boots.iter().next()).map(|(who, boot)| (who.clone(), boot.clone()))
+}
+/// What the host said before the first rung of this run.
+pub fn host_before(past: &Past) -> Option<HostView> {
+    past.power_acts().find_map(|d| serde_json::from_value::<Option<HostView>>(d.before["host"].clone()).ok().flatten())
+}
+pub fn boot_loop(cx: &Cx, first: &str) -> Fault {
+    Fault::new(FaultKind::Invalid, format!("{} booted again by itself after boot {first}: a boot loop, or somebody else reset it", cx.node))
+        .next(format!("look at its console, then pitstop release {} verify", cx.node))
+}
+
+fn boots_before(first: &Done) -> BTreeMap<String, String> {
+    serde_json::from_value(first.before["boots"].clone()).unwrap_or_default()
+}
+fn verb(done: &Done) -> Option<ResetType> {
+    done.act.args["verb"].as_str().and_then(ResetType::parse)
+}
+
+/// The way down the ladder: which verbs, in order, as far as the BMC takes them.
+fn rungs(config: &Config, seen: &Seen, marked: bool) -> Vec<ResetType> {
+    use ResetType::*;
+    let takes = |v: ResetType| seen.verbs.is_empty() || seen.verbs.contains(&v);
+    // Without a boot marker only Off seen and then On seen prove a reboot, so a restart in one verb would prove nothing.
+    let graceful = if marked && takes(GracefulRestart) { vec![GracefulRestart] } else { vec![GracefulShutdown] };
+    let force = match () {
+        _ if marked && takes(ForceRestart) => vec![ForceRestart],
+        _ if marked && takes(PowerCycle) => vec![PowerCycle],
+        _ => vec![ForceOff],
+    };
+    let (first, second) = match config.how {
+        How::Graceful => (graceful, force),
+        How::Force => return force,
+        How::PowerCycle => (vec![GracefulShutdown], vec![ForceOff]),
+    };
+    let first: Vec<_> = first.into_iter().filter(|v| takes(*v)).collect();
+    let second = if config.then == Then::Force || first.is_empty() { second } else { Vec::new() };
+    first.into_iter().chain(second).collect()
+}
+
+/// Pure: the whole ladder, over what is seen, what was sent and the time.
+pub fn judge(config: &Config, seen: &Seen, past: &Past, step_attempt: &[Done], time: TimeScale, now: Timestamp) -> Next {
+    let wait = |object: &str, why: String| Next::Wait(vec![Blocker::new(object, why)]);
+    let Some(first) = step_attempt.first() else {
+        return match seen.power {
+            Power::Unknown => wait("BMC", seen.bmc_fault.clone().unwrap_or("power state is neither On nor Off".into())),
+            // Never cycle a machine that is off: On alone boots it anew.
+            Power::Off => send(ResetType::On, config, seen),
+            Power::On if best(&seen.boots).is_some() && !seen.awake => wait("host", "does not answer, so its boot cannot be compared later".into()),
+            Power::On => match rungs(config, seen, best(&seen.boots).is_some()).first() {
+                Some(verb) => send(*verb, config, seen),
+                None => Next::Hold(Fault::new(FaultKind::Unable, "the BMC takes none of the verbs that this step may send")),
+            },
+        };
+    };
+    let before = boots_before(first);
+    let off_seen = step_attempt.iter().any(|d| d.before["power"] == json!(Power::Off));
+    if let Some(next) = rebooted(seen, &before, first, off_seen, now, time) {
+        return next;
+    }
+    let last = step_attempt.last().unwrap_or(first);
+    let Some(sent) = verb(last) else { return Next::Hold(Fault::new(FaultKind::Invalid, "BUG: a power act without a verb")) };
+    let waited = since(last.at.max(past.resumed_at.unwrap_or(last.at)), now);
+    let marked = !before.is_empty();
+    // Only a boot marker that was read now, and is the old one, proves that nothing has happened. A host that is down is booting.
+    let unchanged = seen.awake && best(&before).is_some_and(|(who, old)| seen.boots.get(&who) == Some(&old));
+
+    // Off, and proven: two looks. Whoever sent it, On is owed.
+    if seen.power == Power::Off && sent != ResetType::On {
+        return if seen.off_before { send(ResetType::On, config, seen) } else { wait("BMC", "power is off, looking again".into()) };
+    }
+    match &last.answer {
+        _ if last.in_doubt() && waited < time.of(config.quiet) => {
+            wait("BMC", format!("{sent} was sent and no answer came: only watching for {}", config.quiet))
+        }
+        _ if last.in_doubt() && (unchanged || !marked) => Next::Hold(
+            Fault::new(FaultKind::Unknown, format!("{sent} was sent, no answer came and nothing has changed since"))
+                .cause(format!("waited {} s, boot and power are as before", waited.as_secs())),
+        ),
+        Some(Answer::Failed(fault)) => after_refusal(config, seen, step_attempt, sent, fault, waited, time, marked),
+        _ if sent == ResetType::On && seen.power == Power::Off && waited >= time.of(config.quiet) => {
+            Next::Hold(Fault::new(FaultKind::Unknown, "the BMC accepted On and the power is still off"))
+        }
+        _ if sent != ResetType::On && seen.power == Power::On && (unchanged || !marked) && !last.in_doubt() => {
+            let patience =
+                if matches!(sent, ResetType::GracefulRestart | ResetType::GracefulShutdown) { config.graceful.max(config.quiet) } else { config.quiet };
+            if waited < time.of(patience) {
+                return wait(
+                    "host",
+                    format!("{sent} was accepted, not yet obeyed; {} of {patience}", Span(Duration::from_secs(waited.div_f64(time.0).as_secs()))),
+                );
+            }
+            next_rung(config, seen, step_attempt, marked).map_or_else(|| nothing_happened(step_attempt), |verb| send(verb, config, seen))
+        }
+        _ => wait("host", format!("booting; power {}", seen.power)),
+    }
+}
+
+/// Booted anew? Some only where there is an answer.
+fn rebooted(seen: &Seen, before: &BTreeMap<String, String>, first: &Done, off_seen: bool, now: Timestamp, time: TimeScale) -> Option<Next> {
+    let Some((who, old)) = best(before) else {
+        // Off seen, then On seen: all that such a node can show.
+        let on_sent_off = off_seen && seen.power == Power::On;
+        return on_sent_off.then(|| Next::Done(json!({ "from": null, "to": null, "proof": "power Off seen, then On seen" })));
+    };
+    let new = seen.boots.get(&who).filter(|boot| **boot != old)?;
+    if !seen.awake || seen.power != Power::On {
+        return Some(Next::Wait(vec![Blocker::new("host", format!("new boot {new}, not yet up; power {}", seen.power))]));
+    }
+    let since_request = since(first.at, now).as_secs_f64();
+    // Durations of two clocks are compared, never their times.
+    let grace = time.of(Span::seconds(60)).as_secs_f64().max(5.0);
+    match seen.uptime_s {
+        Some(up) if up > since_request + grace => Some(Next::Hold(
+            Fault::new(
+                FaultKind::Invalid,
+                format!("boot id changed to {new}, but the host says that it has been up for {up:.0} s, longer than since the reset"),
+            )
+            .next("compare the console with what SSH answers: another machine, or a container, may have answered"),
+        )),
+        _ => Some(Next::Done(json!({ "from": old, "to": new, "witness": who, "proof": format!("boot marker of {who} changed") }))),
+    }
+}
+
+#[allow(clippy::too_many_arguments)]
+fn after_refusal(config: &Config, seen: &Seen, sent_so_far: &[Done], sent: ResetType, fault: &Fault, waited: Duration, time: TimeScale, marked: bool) -> Next {
+    let wait = |why: String| Next::Wait(vec![Blocker::new("BMC", why)]);
+    match fault.kind {
+        FaultKind::Denied | FaultKind::Invalid | FaultKind::Unknown => Next::Hold(fault.clone()),
+        // It has no such verb: the next rung, at once.
+        FaultKind::Unable => next_rung(config, seen, sent_so_far, marked).map_or_else(|| Next::Hold(fault.clone()), |verb| send(verb, config, seen)),
+        // Nothing was sent, or it would not right now: the same again, in a while.
+        FaultKind::Unreachable | FaultKind::Unwilling if waited < time.of(Span::seconds(15)) => wait(fault.to_string()),
+        FaultKind::Unreachable | FaultKind::Unwilling => match seen.power {
+            Power::Unknown => wait(fault.to_string()),
+            _ => send(sent, config, seen),
+        },
+    }
+}
+
+fn next_rung(config: &Config, seen: &Seen, sent_so_far: &[Done], marked: bool) -> Option<ResetType> {
+    let sent: Vec<ResetType> = sent_so_far.iter().filter_map(verb).collect();
+    rungs(config, seen, marked).into_iter().find(|v| !sent.contains(v)).or_else(|| {
+        // The BMC said that it takes the verb and then refused it as unknown: the plainest one is left.
+        (config.then == Then::Force && !sent.contains(&ResetType::ForceOff))
+            .then_some(ResetType::ForceOff)
+            .filter(|_| sent_so_far.last().is_some_and(|d| matches!(&d.answer, Some(Answer::Failed(f)) if f.kind == FaultKind::Unable)))
+    })
+}
+
+fn nothing_happened(sent_so_far: &[Done]) -> Next {
+    let sent: Vec<&str> = sent_so_far.iter().filter(|d| d.accepted()).filter_map(verb).map(ResetType::name).collect();
+    Next::Hold(
+        Fault::new(FaultKind::Unknown, format!("the BMC accepted {} and nothing happened: same boot, power On", sent.join(" and ")))
+            .next("reset the BMC itself, or go to the machine; then pitstop release NODE retry"),
+    )
+}
+
+pub fn act(verb: ResetType, repeat: Repeat) -> Act {
+    let mut act = Act::new(BMC, format!("reset {verb}"), repeat);
+    act.args = json!({ "verb": verb });
+    act.power = true;
+    act
+}
+
+fn send(verb: ResetType, config: &Config, seen: &Seen) -> Next {
+    let mut act = act(verb, Repeat::AfterQuiet(config.quiet));
+    let off = LoanId(format!("{BMC}/power"));
+    match verb {
+        ResetType::ForceOff | ResetType::GracefulShutdown => {
+            act.borrows = Some(Loan { id: off, to: BMC.into(), owed: "power On".into(), before: json!(seen.power), first: true })
+        }
+        ResetType::On => act.returns = Some(off),
+        _ => {}
+    }
+    Next::Act(vec![(act, seen.picture())])
+}
+
+/// A permit from the look that wanted it to the act that spends it.
+#[derive(Default)]
+pub struct PermitHeld(Mutex<Option<Permit>>);
+impl PermitHeld {
+    pub fn keep(&self, permit: Permit) {
+        *self.0.lock().expect("BUG: poisoned") = Some(permit);
+    }
+    pub async fn send(&self, cx: &Cx, act: &Act) -> Result<(), Fault> {
+        let verb = act.args["verb"].as_str().and_then(ResetType::parse);
+        let permit = self.0.lock().expect("BUG: poisoned").take();
+        match (verb, permit) {
+            (Some(verb), Some(mut permit)) => cx.bmc.power(verb, &mut permit).await,
+            _ => Err(Fault::new(FaultKind::Unwilling, format!("BUG: `{}` of {} without a permit", act.what, cx.node))),
+        }
+    }
+}
+
+#[async_trait]
+impl Step for Reset {
+    async fn look(&self, cx: &Cx, past: &Past, now: Timestamp) -> Result<Next, Fault> {
+        let readings = cx.read(past).await;
+        let mut seen = Seen::of(&readings);
+        seen.off_before = std::mem::replace(&mut *self.off_before.lock().expect("BUG: poisoned"), seen.power == Power::Off);
+        // What a person has decided about since starts the ladder anew, unless the node has booted meanwhile after all.
+        let mine: Vec<Done> = past.power_acts().filter(|d| past.released_at.is_none_or(|r| d.at > r)).cloned().collect();
+        if let (true, Some(first)) = (mine.is_empty(), past.power_acts().next())
+            && let Some(next) = rebooted(&seen, &boots_before(first), first, false, now, cx.time)
+        {
+            return Ok(next);
+        }
+        let next = judge(&self.config, &seen, past, &mine, cx.time, now);
+        if let Next::Act(acts) = &next
+            && let Some(verb) = acts.first().and_then(|(act, _)| act.args["verb"].as_str()).and_then(ResetType::parse)
+        {
+            match guards::permit(&cx.node, verb, &readings) {
+                Ok(permit) => self.permit.keep(permit),
+                Err(fault) => return Ok(waits_or_holds(fault)),
+            }
+        }
+        Ok(next)
+    }
+    async fn act(&self, cx: &Cx, act: &Act) -> Result<(), Fault> {
+        self.permit.send(cx, act).await
+    }
+}

@@ -1,0 +1,53 @@
+//! What the cluster places on the node is well again: gates the next admission, never this node's enabling.
+use super::{At, Cx, Next, Step, preflight};
+use crate::{
+    kinds,
+    model::{Act, Blocker, Fault, FaultKind, Past, Timestamp},
+};
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {}
+impl kinds::Config<dyn Step> for Config {
+    const NAME: &'static str = "settle";
+    const ABOUT: &'static str = "waits until what the cluster places on the node is well again, before the next node may go";
+    fn make(self) -> Box<dyn Step> {
+        Box::new(Settle)
+    }
+}
+struct Settle;
+
+#[async_trait]
+impl Step for Settle {
+    async fn look(&self, cx: &Cx, past: &Past, _: Timestamp) -> Result<Next, Fault> {
+        for seat in &cx.seats {
+            let view = seat.driver.look(&seat.node, &cx.ask).await?;
+            if !view.ready {
+                return Ok(Next::Wait(vec![Blocker::new(format!("cluster {}", seat.cluster), format!("not ready: {}", view.not_ready.join(", ")))]));
+            }
+            // Enabled a moment ago and now in maintenance: someone else has it, the limits must count that, and we must not go on.
+            if past.returned.iter().any(|l| l.to == seat.cluster.0) && past.loans.is_empty() && view.in_maintenance && !seat.driver_paid(past).await? {
+                return Ok(Next::Wait(vec![Blocker::new(format!("cluster {}", seat.cluster), "went out of service again")]));
+            }
+        }
+        let (wrong, well) = preflight::unhealthy(cx, At::Settled).await;
+        Ok(if wrong.is_empty() { Next::Done(json!({ "checks": well })) } else { Next::Wait(wrong) })
+    }
+    async fn act(&self, cx: &Cx, act: &Act) -> Result<(), Fault> {
+        Err(Fault::new(FaultKind::Unable, format!("BUG: settle of {} has no act `{}`", cx.node, act.what)))
+    }
+}
+
+impl super::Seat {
+    async fn driver_paid(&self, past: &Past) -> Result<bool, Fault> {
+        for loan in past.returned.iter().filter(|l| l.to == self.cluster.0) {
+            if !self.is_paid(loan).await? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}

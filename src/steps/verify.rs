@@ -1,0 +1,141 @@
+//! Really healthy: same installation, one boot, still empty and in maintenance, every booted check well, and all of it for a while.
+use super::{At, Cx, Next, Step, evacuate, preflight, reset};
+use crate::{
+    guards::{self, Readings},
+    kinds,
+    model::{Act, Blocker, Fault, FaultKind, HostView, Past, Power, Span, Timestamp, since},
+};
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use std::sync::Mutex;
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// How long everything must hold.
+    #[serde(default = "a_minute")]
+    pub hold_for: Span,
+}
+fn a_minute() -> Span {
+    Span::seconds(60)
+}
+impl kinds::Config<dyn Step> for Config {
+    const NAME: &'static str = "verify";
+    const ABOUT: &'static str = "proves that the node is the same, has booted once, and is healthy, before it may take work";
+    fn make(self) -> Box<dyn Step> {
+        Box::new(Verify { config: self, good_since: Mutex::new(None) })
+    }
+}
+struct Verify {
+    config: Config,
+    /// Everything has been well since.
+    good_since: Mutex<Option<Timestamp>>,
+}
+
+/// Pure. Ok: all is well; otherwise what to do about it.
+pub fn judge(cx: &Cx, seen: &Readings, unhealthy: &[Blocker], past: &Past) -> Result<(), Next> {
+    guards::identity::judge(&cx.node, seen).map_err(preflight::waits_or_holds)?;
+    let wait = |object: &str, why: String| Err(Next::Wait(vec![Blocker::new(object, why)]));
+    match &seen.bmc {
+        Ok(bmc) if bmc.power == Power::On => {}
+        Ok(bmc) => return wait("BMC", format!("power is {}", bmc.power)),
+        Err(fault) => return wait("BMC", fault.to_string()),
+    }
+    if let Some(Err(fault)) = &seen.host {
+        return wait("host", fault.to_string());
+    }
+    if let Some(Ok(host)) = &seen.host {
+        if let Some(before) = reset::host_before(past) {
+            same_installation(cx, &before, host, past).map_err(Next::Hold)?;
+        }
+        if host.system_state.as_deref() == Some("starting") {
+            return wait("host", "systemd is still starting units".into());
+        }
+        if let Some(guest) = host.guests.first() {
+            return Err(Next::Hold(Fault::new(FaultKind::Unwilling, format!("{} runs {guest} before it was enabled", cx.node))));
+        }
+    }
+    let booted = past.evidence.get("reset").and_then(|e| e["to"].as_str());
+    if let (Some(booted), Some((_, now))) = (booted, reset::boot_of(seen))
+        && booted != now
+        && past.released_at.is_none()
+    {
+        return Err(Next::Hold(reset::boot_loop(cx, booted)));
+    }
+    for (cluster, view) in &seen.clusters {
+        let view = match view {
+            Ok(view) => view,
+            Err(fault) => return wait(&format!("cluster {cluster}"), fault.to_string()),
+        };
+        if !past.loans.is_empty()
+            && let Some(work) = view.workloads.iter().find(|w| !w.leaving)
+        {
+            return Err(Next::Hold(Fault::new(FaultKind::Unwilling, format!("{} {} runs on {} before it was enabled", work.kind, work.name, cx.node))));
+        }
+        if !view.in_maintenance && past.loans.iter().any(|l| l.to == cluster.0) {
+            // Somebody let go of an empty node: taken again, and noted by the act itself.
+            let moves: Vec<(Act, Value)> =
+                view.moves.iter().map(|act| (evacuate::addressed(act, &cluster.0), json!({ "maintenance": "was dropped" }))).collect();
+            return Err(if moves.is_empty() {
+                Next::Wait(vec![Blocker::new(format!("cluster {cluster}"), "maintenance was dropped")])
+            } else {
+                Next::Act(moves)
+            });
+        }
+        if !view.ready {
+            return wait(&format!("cluster {cluster}"), format!("not ready: {}", view.not_ready.join(", ")));
+        }
+    }
+    if unhealthy.is_empty() { Ok(()) } else { Err(Next::Wait(unhealthy.to_vec())) }
+}
+
+/// The root, the machine-id, the SSH host key and the default target are what they were (safety.md, 4).
+fn same_installation(cx: &Cx, before: &HostView, after: &HostView, past: &Past) -> Result<(), Fault> {
+    let differs = |what: &str, a: &Option<String>, b: &Option<String>| match (a, b) {
+        (Some(a), Some(b)) if a != b => Some(format!("{what}: before {a}, after {b}")),
+        (Some(a), None) => Some(format!("{what}: before {a}, after: cannot be read")),
+        _ => None,
+    };
+    let found: Vec<String> = [
+        ("machine-id", &before.identity.machine_id, &after.identity.machine_id),
+        ("root-fs", &before.root_fs, &after.root_fs),
+        ("ssh-host-key", &before.host_key, &after.host_key),
+        ("default-target", &before.default_target, &after.default_target),
+    ]
+    .into_iter()
+    .filter(|(what, ..)| !past.accepted.iter().any(|a| a == what))
+    .filter_map(|(what, a, b)| differs(what, a, b))
+    .collect();
+    match found.first() {
+        None => Ok(()),
+        Some(first) => Err(Fault { causes: found.clone(), ..Fault::new(FaultKind::Invalid, format!("something else booted on {}", cx.node)) }.next(format!(
+            "look at its console; if this is right: pitstop release {} verify --accept {}",
+            cx.node,
+            first.split(':').next().unwrap_or_default()
+        ))),
+    }
+}
+
+#[async_trait]
+impl Step for Verify {
+    async fn look(&self, cx: &Cx, past: &Past, now: Timestamp) -> Result<Next, Fault> {
+        let seen = cx.read(past).await;
+        let (wrong, well) = preflight::unhealthy(cx, At::Booted).await;
+        let mut good_since = self.good_since.lock().expect("BUG: poisoned");
+        if let Err(next) = judge(cx, &seen, &wrong, past) {
+            *good_since = None;
+            return Ok(next);
+        }
+        let begun = *good_since.get_or_insert(now);
+        if since(begun, now) < cx.time.of(self.config.hold_for) {
+            return Ok(Next::Wait(vec![Blocker::new(cx.node.to_string(), format!("all well, has to hold for {}", self.config.hold_for))]));
+        }
+        Ok(Next::Done(json!({ "boot": reset::boot_of(&seen).map(|(_, b)| b), "checks": well })))
+    }
+
+    async fn act(&self, cx: &Cx, act: &Act) -> Result<(), Fault> {
+        let seat = cx.seat(&act.to)?;
+        seat.driver.act(&seat.node, act, &cx.ask).await
+    }
+}
