@@ -13,7 +13,7 @@ pub mod vergeos;
 
 pub const KINDS: &[Kind<dyn ClusterConfig>] = &[
     // pending: Kind::of::<kubernetes::Config>(),
-    // pending: Kind::of::<vergeos::Config>(),
+    Kind::of::<vergeos::Config>(),
     Kind::of::<none::Config>(),
     // line 2: `Kind::of::<<name>::Config>(),`
 ];
