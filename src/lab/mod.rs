@@ -5,3 +5,4 @@ pub mod rack;
 pub mod redfish;
 pub mod ssh;
 pub mod tls;
+pub mod vergeos;

@@ -5,6 +5,8 @@ pub mod lan;
 pub mod rakp;
 pub mod rmcp;
 pub mod suite;
+//! Pure codecs that a driver and the lab both need.
+pub mod pin;
 pub mod tls;
 
 /// A datagram or a field of it that cannot be what it claims. Names the part.

@@ -14,7 +14,7 @@ pub mod vergeos;
 
 pub const KINDS: &[Kind<dyn ClusterConfig>] = &[
     Kind::of::<kubernetes::Config>(),
-    // pending: Kind::of::<vergeos::Config>(),
+    Kind::of::<vergeos::Config>(),
     Kind::of::<none::Config>(),
     // line 2: `Kind::of::<<name>::Config>(),`
 ];
