@@ -12,4 +12,5 @@ pub mod model;
 pub mod plan;
 pub mod playbook;
 pub mod steps;
+pub mod survey;
 pub mod wire;

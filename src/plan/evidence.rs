@@ -1,6 +1,6 @@
 //! What the reviewer reads of one node: what runs there, how a reboot will be proven, how long it takes.
 use super::{Expect, PlaybookInput};
-use crate::model::{Boot, Chain, NodeSurvey, NodeView, Power, Span};
+use crate::model::{Boot, Chain, NodeSurvey, NodeView, Span};
 use serde_json::Value;
 use std::{collections::BTreeMap, time::Duration};
 
@@ -74,9 +74,4 @@ fn estimate(views: &[&NodeView], playbook: &PlaybookInput) -> Span {
 
 fn hold_for(body: &Value) -> Duration {
     body.get("hold_for").and_then(Value::as_str).and_then(|text| text.parse::<Span>().ok()).map_or(Duration::ZERO, |span| span.0)
-}
-
-/// Off and nothing that would say so besides the BMC.
-pub fn is_off(seen: &NodeSurvey) -> bool {
-    seen.bmc.iter().any(|way| way.seen.as_ref().is_ok_and(|view| view.power == Power::Off))
 }

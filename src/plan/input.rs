@@ -1,6 +1,6 @@
 //! What a plan is made of: the inventory's and playbook's choices for the selected nodes, the survey, and what the store remembers.
 use super::{Limits, OnFailure, Plan, PlannedCheck, PlannedSeat};
-use crate::model::{ClusterName, Loan, NodeName, Setting, Span, Survey, TimeScale, Timestamp, Trust};
+use crate::model::{ClusterName, Loan, NodeName, RunId, Setting, Span, Survey, TimeScale, Timestamp, Trust};
 use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(Debug, Clone)]
@@ -61,6 +61,8 @@ pub struct StepInput {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct History {
     pub inherits: Vec<Loan>,
+    /// The runs that left it: their marks are ours now.
+    pub inherits_from: Vec<RunId>,
     pub resets_today: u32,
 }
 

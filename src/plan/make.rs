@@ -66,6 +66,7 @@ fn plan(input: &Input<'_>, world: &World<'_>, cluster: &ClusterName, selected: &
             checks: node.checks.clone(),
             due,
             inherits: history.inherits,
+            inherits_from: history.inherits_from,
             resets_today: history.resets_today,
             expect: evidence::expect(seen, &chain, playbook),
         };
@@ -118,10 +119,6 @@ fn choose(input: &Input<'_>, world: &World<'_>, name: &NodeName, node: &NodeInpu
     if resets && history.resets_today >= limit && input.time.0 == 1.0 {
         let what = format!("{name} was reset {} times within 24 hours, limit {limit} (max_resets)", history.resets_today);
         return Err(refused(Fault::new(FaultKind::Unwilling, what).next("find out why it needs that many, or wait")));
-    }
-    if resets && evidence::is_off(&input.survey.nodes[name]) {
-        let text = "its power is Off now: the run switches it on".to_string();
-        verdict.notes.push(Note { node: Some(name.clone()), text, remedy: None, stops: false });
     }
     if !node.carries.is_empty() {
         let carried = node.carries.iter().cloned().collect::<Vec<_>>().join(", ");

@@ -50,7 +50,7 @@ impl<'a> World<'a> {
             false => None,
         };
         if let Some(chain) = chain {
-            faults.extend(disagreement(seen));
+            faults.extend(disagreement(seen).or_else(|| powered(seen, name, history, &mut notes)));
             if faults.is_empty() {
                 return Ok(Verdict { chain, notes });
             }
@@ -118,7 +118,7 @@ impl<'a> World<'a> {
                 let what = format!("{} is not a node of {shown}", seat.node);
                 faults.push(Fault::new(FaultKind::Invalid, what).next("correct its cluster or its name there in the inventory"));
             }
-            if !view.ready {
+            if !view.ready && history.inherits.is_empty() {
                 let why = if view.not_ready.is_empty() { String::new() } else { format!(": {}", view.not_ready.join(", ")) };
                 let next = format!("bring it back by hand first, then pitstop check {name}");
                 faults.push(Fault::new(FaultKind::Unwilling, format!("{shown} calls {} not ready{why}; a dead node is not evacuated", seat.node)).next(next));
@@ -324,6 +324,19 @@ fn disagreement(seen: &NodeSurvey) -> Option<Fault> {
         }
         _ => None,
     })
+}
+
+/// As the preflight step judges it, told before anything begins.
+fn powered(seen: &NodeSurvey, name: &NodeName, history: &History, notes: &mut Vec<Note>) -> Option<Fault> {
+    let power: Vec<Power> = seen.bmc.iter().filter_map(|way| way.seen.as_ref().ok()).map(|view| view.power).collect();
+    if power.contains(&Power::Off) && history.inherits.is_empty() {
+        let fault = Fault::new(FaultKind::Unwilling, format!("{name} is powered off"));
+        return Some(fault.next(format!("switch it on first: nobody knows why {name} is off")));
+    }
+    if !power.contains(&Power::On) {
+        notes.push(note(name, "its BMC does not say On".into()));
+    }
+    None
 }
 
 /// What keeps workloads from leaving now: it may be gone by tonight, so it is no refusal.
