@@ -163,7 +163,7 @@ systemd.active = ['a', 'b']
     assert_eq!((node.bmc_host.as_str(), node.shared_nic), ("edge-02-bmc.example", true));
     let host = &node.host.as_ref().unwrap().body;
     assert_eq!((&host["host"], &host["user"], &host["key"]["file"]), (&"192.0.2.02".into(), &"ops".into(), &"~/.ssh/id".into()));
-    assert_eq!((node.carries.as_slice(), node.unlock.as_deref(), node.defined_at.as_str()), (&["dns".to_string()][..], Some("tang"), "a.toml:21:1"));
+    assert_eq!((node.carries.as_slice(), node.unlock.as_deref(), node.defined_at.as_str()), (&["dns".to_string()][..], Some("tang"), "a.toml:20:1"));
     let checks: Vec<_> = node.checks.iter().map(|c| (c.at.as_str(), c.setting.kind.as_str())).collect();
     assert_eq!(checks, [("booted", "http"), ("settled", "systemd")]);
     assert_eq!(node.checks[0].setting.body["url"], "http://edge-02.example/02");
@@ -237,12 +237,14 @@ fn secrets_in_plain_text_are_never_shown() {
 #[test]
 fn syntax_errors_do_not_hide_the_rest() {
     let broken = file("a.toml", "[clusters.edge.kubernetes]\nkubeconfig = 'k\nsite = 'fra1'\n[clusters.cloud.kubernets]\n");
-    let other = file("b.toml", "[[nodes]]\nname = 'edge-01'\ncluster = 'edge'\nbmc.redfish = { url = 'https://b.example', username = 1, password = { env = 'P' } }\n");
+    let other =
+        file("b.toml", "[[nodes]]\nname = 'edge-01'\ncluster = 'edge'\nbmc.redfish = { url = 'https://b.example', username = 1, password = { env = 'P' } }\n");
     let got: Vec<_> = read(&[broken, other]).unwrap_err().problems.iter().map(|p| (p.file.clone(), p.line, p.column)).collect();
-    assert_eq!(got, [("a.toml".into(), 2, 14), ("a.toml".into(), 4, 17), ("b.toml".into(), 4, 54)]);
-    // What cannot be read may define what seems to be missing: no guesses about `edge`.
+    assert_eq!(got, [("a.toml".into(), 2, 16), ("a.toml".into(), 4, 17), ("b.toml".into(), 4, 55)]);
+    // What cannot be read may define what seems to be missing, and its keys seem to stand elsewhere: no guesses.
     let other = file("b.toml", &format!("{DEFAULTS}[[nodes]]\n{NODE}"));
-    assert_eq!(read(&[file("a.toml", "[clusters.edge.kubernetes\nkubeconfig = 'k'\n"), other]).unwrap_err().problems.len(), 1);
+    let errors = read(&[file("a.toml", "[clusters.edge.kubernetes\nkubeconfig = 'k'\n"), other]).unwrap_err();
+    assert_eq!(errors.problems.iter().map(|p| (p.line, p.column)).collect::<Vec<_>>(), [(1, 26)], "{errors}");
 }
 
 #[test]
@@ -251,8 +253,8 @@ fn nodes() {
     check(
         &with_node("name = 'a b'\n"),
         &[
-            "6:1: names no BMC; such as bmc.redfish = { url = \"https://{name}-bmc.mgmt.example\" }",
             "6:1: names no cluster; a machine without one belongs to a cluster of kind `none`",
+            "6:1: names no BMC; such as bmc.redfish = { url = \"https://{name}-bmc.mgmt.example\" }",
             "7:8: `a b` is not a node's name; letters, digits, `.`, `-` and `_`",
         ],
     );
@@ -260,24 +262,30 @@ fn nodes() {
     check(&with_node(&NODE.replace("'edge'", "['edge', 'edge']")), &["8:20: cluster `edge` is named twice"]);
     check(&with_node(&NODE.replace("'edge'", "[]")), &["8:1: names no cluster"]);
     check(&with_node(&NODE.replace("https", "http")), &["9:19: `url = \"http://edge-01-bmc.example\"`: Redfish needs https"]);
-    check(&with_node(&format!("{NODE}colour = 'red'\nlabels = {{ rack = 1, name = 'x' }}\ncarries = 'dns'\n")), &[
-        "10:1: unknown key `colour`; known: name, cluster, cluster_node, labels, bmc, host, carries, unlock, identity",
-        "11:19: a label is a string, not an integer",
-        "11:22: `name` cannot be a label: every node has a name that selectors know",
-    ]);
-    check(&with_node(&format!("{NODE}identity.uuid = '03000200-0400-0500-0006-000700080009'\n")), &[
-        "10:1: this pins no identity: a uuid, serial, machine_id or bmc_address that is no placeholder is needed",
-    ]);
-    check(&with_node("name = 'spare'\ncluster = 'edge'\nbmc.redfish.url = 'https://b{n}.example'\n"), &[
-        "9:19: {n} is the number in a node's name, and `spare` has none",
-    ]);
-    check(&with_node("name = 'a'\ncluster = 'edge'\nbmc = {}\nhost = {}\n"), &[
-        "9:1: names no kind of bmc; known: redfish, ipmi",
-        "10:1: names no kind of host; known: ssh",
-    ]);
-    check(&with_node("name = 'a'\ncluster = 'edge'\nbmc.ipmi = {}\n"), &[
-        "9:12: missing key `host`", "9:12: missing key `password`", "9:12: missing key `username`",
-    ]);
+    check(
+        &with_node(&format!("{NODE}colour = 'red'\nlabels = {{ rack = 1, name = 'x' }}\ncarries = 'dns'\n")),
+        &[
+            "10:1: unknown key `colour`; known: name, cluster, cluster_node, labels, bmc, host, carries, unlock, identity",
+            "11:19: a label is a string, not an integer",
+            "11:22: `name` cannot be a label: every node has a name that selectors know",
+        ],
+    );
+    check(
+        &with_node(&format!("{NODE}identity.uuid = '03000200-0400-0500-0006-000700080009'\n")),
+        &["10:1: this pins no identity: a uuid, serial, machine_id or bmc_address that is no placeholder is needed"],
+    );
+    check(
+        &with_node("name = 'spare'\ncluster = 'edge'\nbmc.redfish.url = 'https://b{n}.example'\n"),
+        &["9:19: {n} is the number in a node's name, and `spare` has none"],
+    );
+    check(
+        &with_node("name = 'a'\ncluster = 'edge'\nbmc = {}\nhost = {}\n"),
+        &["9:1: names no kind of bmc; known: redfish, ipmi", "10:1: names no kind of host; known: ssh"],
+    );
+    check(
+        &with_node("name = 'a'\ncluster = 'edge'\nbmc.ipmi = {}\n"),
+        &["9:12: missing key `host`", "9:12: missing key `username`", "9:12: missing key `password`"],
+    );
     check("[nodes]\nname = 'a'\n", &["1:1: [[nodes]] is an array, not a table"]);
 }
 
@@ -285,12 +293,17 @@ fn nodes() {
 fn defaults() {
     // Wrong for everyone is said once, where it stands, also where no node uses it; what is missing is the node's to say.
     check(&with_node(NODE).replace("username = {", "usrname = 1\nusername = {"), &["4:1: unknown key `usrname`; did you mean `username`?"]);
-    check("[defaults.bmc.ipmi]\nport = 'x'\n[defaults.bmc.redfsh]\n", &["2:8: invalid type: string \"x\", expected u16", "3:15: unknown kind of bmc `redfsh`; did you mean `redfish`?"]);
-    check("[defaults]\nname = 'x'\n[defaults.host]\nssh = 7\n", &[
-        "2:1: unknown key `name`; known: cluster, cluster_node, labels, carries, unlock, bmc, host",
-        "4:7: [defaults.host.ssh] is a table, not an integer",
-    ]);
-    let made = good("[clusters.x.none]\n[defaults]\ncluster = 'x'\nlabels = { a = '1', b = '2' }\n[defaults.bmc]\nshared_nic = true\nipmi = { host = '{name}.example', username = { env = 'U' }, password = { env = 'P' } }\n[[nodes]]\nname = 'n[1-2]'\nbmc.ipmi = {}\nlabels.b = '3'\n");
+    check(
+        "[defaults.bmc.ipmi]\nport = 'x'\n[defaults.bmc.redfsh]\n",
+        &["2:8: invalid type: string \"x\", expected u16", "3:15: unknown kind of bmc `redfsh`; did you mean `redfish`?"],
+    );
+    check(
+        "[defaults]\nname = 'x'\n[defaults.host]\nssh = 7\n",
+        &["2:1: unknown key `name`; known: cluster, cluster_node, labels, carries, unlock, bmc, host", "4:7: [defaults.host.ssh] is a table, not an integer"],
+    );
+    let made = good(
+        "[clusters.x.none]\n[defaults]\ncluster = 'x'\nlabels = { a = '1', b = '2' }\n[defaults.bmc]\nshared_nic = true\nipmi = { host = '{name}.example', username = { env = 'U' }, password = { env = 'P' } }\n[[nodes]]\nname = 'n[1-2]'\nbmc.ipmi = {}\nlabels.b = '3'\n",
+    );
     let node = &made.nodes[&NodeName("n2".into())];
     assert_eq!((node.bmc_host.as_str(), node.shared_nic, node.labels["a"].as_str(), node.labels["b"].as_str()), ("n2.example", true, "1", "3"));
 }
@@ -298,23 +311,24 @@ fn defaults() {
 #[test]
 fn twins() {
     let more = |table: &str| format!("{}[[nodes]]\n{table}", with_node(NODE));
-    check(&more(NODE), &[
-        "11:8: node edge-[01-02] is already defined at a.toml:7:8",
-    ]);
+    check(&more(NODE), &["11:8: node edge-[01-02] is already defined at a.toml:7:8"]);
     check(&with_node(&NODE.replace("[01-02]", "01,edge-01")), &["7:8: node edge-01 is in this list twice"]);
-    check(&with_node(&NODE.replace("{name}-", "")), &[
-        "9:19: edge-01 and edge-02 have one BMC address, `bmc.example`; two machines never do; {name} and {n} make it differ",
-    ]);
+    check(
+        &with_node(&NODE.replace("{name}-", "")),
+        &["9:19: edge-01 and edge-02 have one BMC address, `bmc.example`; two machines never do; {name} and {n} make it differ"],
+    );
     // One address is one machine, whatever is spoken to it.
-    check(&more("name = 'db1'\ncluster = 'edge'\nbmc.ipmi = { host = 'EDGE-02-bmc.example.', username = { env = 'U' }, password = { env = 'P' } }\n"), &[
-        "13:21: edge-02 and db1 have one BMC address, `edge-02-bmc.example`; two machines never do; {name} and {n} make it differ",
-    ]);
+    check(
+        &more("name = 'db1'\ncluster = 'edge'\nbmc.ipmi = { host = 'EDGE-02-bmc.example.', username = { env = 'U' }, password = { env = 'P' } }\n"),
+        &["13:21: edge-02 and db1 have one BMC address, `edge-02-bmc.example`; two machines never do; {name} and {n} make it differ"],
+    );
     // Ports tell emulators apart, and systems the blades of a chassis.
     good(&with_node("name = 'n[1-3]'\ncluster = 'edge'\nbmc.redfish.url = 'https://127.0.0.1:800{n}'\n"));
     good(&with_node("name = 'n[1-3]'\ncluster = 'edge'\nbmc.redfish = { url = 'https://cmc.example', system_id = 'Blade{n}' }\n"));
-    check(&with_node(&format!("{NODE}host.ssh.host = 'h.example'\n")), &[
-        "10:17: edge-01 and edge-02 have one host address, `h.example`; two machines never do; {name} and {n} make it differ",
-    ]);
+    check(
+        &with_node(&format!("{NODE}host.ssh.host = 'h.example'\n")),
+        &["10:17: edge-01 and edge-02 have one host address, `h.example`; two machines never do; {name} and {n} make it differ"],
+    );
     check(&with_node(&format!("{NODE}cluster_node = 'x'\n")), &["10:16: edge-01 and edge-02 are both `x` in cluster edge"]);
     check(&with_node(&format!("{NODE}identity.serial = 'J4X12S3'\n")), &["10:1: edge-01 and edge-02 are pinned to one serial"]);
 }
@@ -322,22 +336,25 @@ fn twins() {
 #[test]
 fn labels_and_checks() {
     let and = |more: &str| with_node(&format!("{NODE}{more}"));
-    check(&and("[labels.rack]\nr1 = 'edge-[01-02]'\nr2 = 'edge-[02-04]'\n"), &[
-        "12:6: edge-02 already has rack = \"r1\"",
-        "12:6: no node is called edge-[03-04]; known: edge-[01-02]",
-    ]);
+    check(
+        &and("[labels.rack]\nr1 = 'edge-[01-02]'\nr2 = 'edge-[02-04]'\n"),
+        &["12:6: no node is called edge-[03-04]; known: edge-[01-02]", "12:6: edge-02 already has rack = \"r1\""],
+    );
     check(&and("[labels.cluster]\na = 'edge-01'\n"), &["10:9: `cluster` cannot be a label: every node has a cluster that selectors know"]);
     check(&and("[labels]\nrack = 'r1'\n"), &["11:8: [labels.rack] is a table, not a string"]);
-    check(&and("[[checks]]\nwhere = 'rakc=r1'\nat = 'booted'\nsystemd = { active = 'x' }\n"), &[
-        "11:9: no node has a label `rakc`; known: cluster, name",
-        "13:22: invalid type: string \"x\", expected a sequence",
-    ]);
+    check(
+        &and("[[checks]]\nwhere = 'rakc=r1'\nat = 'booted'\nsystemd = { active = 'x' }\n"),
+        &["11:9: no node has a label `rakc`; known: cluster, name", "13:22: invalid type: string \"x\", expected a sequence"],
+    );
     check(&and("[[checks]]\nwhere = 'name=edge-01,name=edge-02'\nat = 'booted'\nsystemd.active = []\n"), &["11:9: no node is meant by this"]);
-    check(&and("[[checks]]\nwhere = 'x'\n"), &[
-        "10:1: missing key `at`; one of before, booted, settled",
-        "10:1: names no kind of check; known: systemd, http",
-        "11:9: `x` is not KEY=VALUE or KEY!=VALUE; such as rack=r2,role!=storage",
-    ]);
+    check(
+        &and("[[checks]]\nwhere = 'x'\n"),
+        &[
+            "10:1: missing key `at`; one of before, booted, settled",
+            "10:1: names no kind of check; known: systemd, http",
+            "11:9: `x` is not KEY=VALUE or KEY!=VALUE; such as rack=r2,role!=storage",
+        ],
+    );
     check(&and("[[checks]]\nat = 'before'\nhttp.url = 'x'\nsystemd.active = []\n"), &["13:1: `systemd` is a second kind of check in one table, after `http`"]);
 }
 
@@ -366,7 +383,9 @@ fn several_files_are_one_inventory() {
 
 #[test]
 fn time_is_scaled_on_loopback_only() {
-    let lab = |host: &str| format!("[time]\nscale = 0.01\n{}", with_node(&format!("name = 'n[1-2]'\ncluster = 'edge'\nbmc.redfish.url = 'https://{host}:800{{n}}'\n")));
+    let lab = |host: &str| {
+        format!("[time]\nscale = 0.01\n{}", with_node(&format!("name = 'n[1-2]'\ncluster = 'edge'\nbmc.redfish.url = 'https://{host}:800{{n}}'\n")))
+    };
     assert_eq!(good(&lab("127.0.0.1")).time.0, 0.01);
     check(&lab("n{n}.mgmt.example"), &["2:9: time is scaled, but the BMC of n1 is not on loopback; [time] is for the lab; leave it out for real machines"]);
     check("[time]\nscale = 'fast'\nspeed = 1\n", &["2:9: invalid type: string \"fast\", expected f64", "3:1: unknown key `speed`; known: scale"]);
@@ -375,16 +394,33 @@ fn time_is_scaled_on_loopback_only() {
 #[test]
 fn trust_is_read_and_written_line_by_line() {
     let pin = "a".repeat(64);
-    let text = format!("edge-01 = {{ certificate = '{pin}', host_keys = ['ssh-ed25519 AAAA'], identity = {{ uuid = '4c4c4544-0051-3010-8052-b4c04f4e4d32' }} }}\n\"gone.example\" = {{ certificate = '{pin}' }}\n");
+    let text = format!(
+        "edge-01 = {{ certificate = '{pin}', host_keys = ['ssh-ed25519 AAAA'], identity = {{ uuid = '4c4c4544-0051-3010-8052-b4c04f4e4d32' }} }}\n\"gone.example\" = {{ certificate = '{pin}' }}\n"
+    );
     let made = read(&[file("a.toml", &with_node(NODE)), file("inventory/trust.toml", &text)]).unwrap();
     assert_eq!(made.trust.len(), 2);
     let written = inventory::trust_toml(&made.trust);
     assert_eq!(written.lines().filter(|l| !l.starts_with('#')).count(), 2);
     let again = read(&[file("a.toml", &with_node(NODE)), file("trust.toml", &written)]).unwrap();
     assert_eq!(again.trust, made.trust);
-    let got = read(&[file("a.toml", &with_node(&format!("{NODE}")).replace("[01-02]", "01").replace("[[nodes]]\n", "[[nodes]]\nidentity.uuid = '4c4c4544-0038-3010-8052-b4c04f4e4d32'\n")), file("trust.toml", &format!("{text}edge-03 = {{ certificate = 'x', pin = 1 }}\nedge-04 = {{ certificate = 'x' }}\n"))]);
+    let got = read(&[
+        file(
+            "a.toml",
+            &with_node(&format!("{NODE}"))
+                .replace("[01-02]", "01")
+                .replace("[[nodes]]\n", "[[nodes]]\nidentity.uuid = '4c4c4544-0038-3010-8052-b4c04f4e4d32'\n"),
+        ),
+        file("trust.toml", &format!("{text}edge-03 = {{ certificate = 'x', pin = 1 }}\nedge-04 = {{ certificate = 'x' }}\n")),
+    ]);
     let got: Vec<String> = got.unwrap_err().problems.iter().map(|p| p.to_string().chars().take(60).collect()).collect();
-    assert_eq!(got, ["a.toml:7:1: trust.toml pins edge-01 to another machine: uuid", "trust.toml:3:32: unknown key `pin`; known: certificate, host_", "trust.toml:4:11: edge-04: a certificate pin is a SHA-256 of 6"]);
+    assert_eq!(
+        got,
+        [
+            "a.toml:7:1: trust.toml pins edge-01 to another machine: uuid",
+            "trust.toml:3:32: unknown key `pin`; known: certificate, host",
+            "trust.toml:4:11: edge-04: a certificate pin is a SHA-256 of "
+        ]
+    );
 }
 
 #[test]
@@ -441,7 +477,10 @@ reset = { how = 'graceful' }
 enable = {}
 ";
     let made = playbook(text).unwrap();
-    assert_eq!((made.name.as_str(), made.limits.max_unavailable, made.limits.max_per["chassis"], made.limits.canary, made.limits.max_resets), ("mine", 2, 1, 1, 3));
+    assert_eq!(
+        (made.name.as_str(), made.limits.max_unavailable, made.limits.max_per["chassis"], made.limits.canary, made.limits.max_resets),
+        ("mine", 2, 1, 1, 3)
+    );
     assert_eq!(made.limits.window.iter().map(|w| w.text.as_str()).collect::<Vec<_>>(), ["Sun 02:00-05:00 Europe/Berlin", "Mon-Fri 22:00-02:00 UTC"]);
     assert_eq!(made.due[1].body, serde_json::json!("90d"));
     let first = &made.steps[0];
@@ -509,7 +548,9 @@ on_failure = 'returns'
 #[test]
 fn steps_that_make_no_sense_in_their_order() {
     let steps = |kinds: &[&str]| kinds.iter().map(|k| format!("[[steps]]\n{k} = {{}}\n")).collect::<String>();
-    for fine in [&["evacuate"][..], &["verify", "enable", "settle"], &["evacuate", "reset"], &["evacuate", "reset", "verify", "reset", "verify", "enable", "settle"]] {
+    for fine in
+        [&["evacuate"][..], &["verify", "enable", "settle"], &["evacuate", "reset"], &["evacuate", "reset", "verify", "reset", "verify", "enable", "settle"]]
+    {
         assert!(playbook(&steps(fine)).is_ok(), "{fine:?}");
     }
     check_playbook(&steps(&["enable", "evacuate"]), &["2:1: `enable` comes before `evacuate`"]);
@@ -517,9 +558,10 @@ fn steps_that_make_no_sense_in_their_order() {
     check_playbook(&steps(&["settle", "enable"]), &["2:1: `settle` comes before `enable`"]);
     check_playbook(&steps(&["evacuate", "enable", "enable"]), &["6:1: a second `enable`: a node goes out and comes back once in a run"]);
     check_playbook(&steps(&["reset", "enable"]), &["2:1: `reset` without an `evacuate` before it: a machine that is not proven empty keeps its power"]);
-    check_playbook(&format!("{}on_failure = 'return'\n", steps(&["evacuate", "reset", "verify"])), &[
-        "7:14: after the reset a node that fails is held, never returned; use \"hold\", or leave it out",
-    ]);
+    check_playbook(
+        &format!("{}on_failure = 'return'\n", steps(&["evacuate", "reset", "verify"])),
+        &["7:14: after the reset a node that fails is held, never returned; use \"hold\", or leave it out"],
+    );
     check_playbook("description = 'x'\n", &["1:1: has no steps; such as [[steps]] with evacuate = {}"]);
     check_playbook("", &["1:1: has no steps; such as [[steps]] with evacuate = {}"]);
     check_playbook("steps = []\n[due]\n", &["1:1: has no steps", "2:2: missing key `any`; without [due] every selected node is due"]);
@@ -554,4 +596,90 @@ fn the_playbooks_that_ship_load() {
     assert_eq!(kinds("power-cycle"), kinds("reboot"));
     assert_eq!(kinds("evacuate"), ["evacuate"]);
     assert_eq!(kinds("return"), ["verify", "enable", "settle"]);
+}
+
+fn shipped(dir: &str) -> Vec<File> {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join(dir);
+    let mut files: Vec<File> = std::fs::read_dir(dir)
+        .unwrap()
+        .map(|e| e.unwrap().path())
+        .map(|path| file(path.file_name().unwrap().to_str().unwrap(), &std::fs::read_to_string(&path).unwrap()))
+        .collect();
+    files.sort_by(|a, b| a.name.cmp(&b.name));
+    files
+}
+
+#[test]
+fn the_inventories_that_ship_are_one_valid_inventory() {
+    let made = inventory::load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("inventory")).unwrap_or_else(|e| panic!("{e}"));
+    let kinds: Vec<_> = made.clusters.values().map(|c| c.setting.kind.as_str()).collect();
+    for kind in inventory::Kinds::built_in().cluster {
+        assert!(kinds.contains(&kind.name), "no example shows cluster kind {}", kind.name);
+    }
+    assert!(made.nodes.values().all(|n| !n.bmc.is_empty()) && made.nodes.len() > 10);
+    // Reserved names only: an example that is run by mistake must reach nobody.
+    for file in shipped("inventory") {
+        let urls = file.text.split(['"', ' ']).filter(|w| w.contains("://") || w.contains(".example") || w.contains("192.0.2."));
+        assert!(urls.clone().count() > 0 && urls.into_iter().all(|w| w.contains("example") || w.contains("192.0.2.")), "{}", file.name);
+    }
+}
+
+/// What a slip of the hand does to a file: a piece lost, doubled, swapped, or replaced by something with a meaning of its own.
+fn mutate(text: &str, random: &mut impl FnMut(usize) -> usize) -> String {
+    const PIECES: [&str; 16] = ["[", "]", "{", "}", "\"", "'", "=", ",", "\n", "[[nodes]]\n", "{n}", "-1", "1e400", "\u{feff}ä", "\"\"\"", "edge-[01-99999]"];
+    let mut chars: Vec<char> = text.chars().collect();
+    for _ in 0..=random(4) {
+        let at = random(chars.len() + 1);
+        let to = (at + random(12)).min(chars.len());
+        match random(5) {
+            0 => drop(chars.drain(at..to)),
+            1 => drop(chars.splice(at..at, PIECES[random(PIECES.len())].chars())),
+            2 => drop(chars.splice(at..to, PIECES[random(PIECES.len())].chars())),
+            3 => {
+                let copy = chars[at..to].to_vec();
+                let other = random(chars.len() + 1);
+                chars.splice(other..other, copy);
+            }
+            _ => chars.truncate(at.max(chars.len() / 2)),
+        }
+    }
+    chars.into_iter().collect()
+}
+
+/// `PITSTOP_SEED` reproduces one case, `PITSTOP_CASES` makes it longer.
+#[test]
+fn no_mutated_file_makes_the_parser_panic() {
+    let number = |name: &str| std::env::var(name).ok().map(|v| v.parse::<u64>().expect("a number"));
+    let seeds = number("PITSTOP_SEED").map_or(0..number("PITSTOP_CASES").unwrap_or(600), |seed| seed..seed + 1);
+    let (inventories, playbooks) = (shipped("inventory"), shipped("playbooks"));
+    let mut refused = 0;
+    for seed in seeds {
+        let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(1);
+        let mut random = |below: usize| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            (state % below.max(1) as u64) as usize
+        };
+        let mut files = inventories.clone();
+        let victim = random(files.len());
+        files[victim].text = mutate(&files[victim].text, &mut random);
+        let book = &playbooks[random(playbooks.len())];
+        let book = file(&book.name, &mutate(&book.text, &mut random));
+        let cases = std::panic::catch_unwind(|| {
+            let inventory = inventory::parse(&files, "/".into(), &inventory::Kinds::built_in(), Vec::new()).err();
+            let playbook = playbook::parse(&book, "mutated", &playbook::Kinds::built_in()).err();
+            inventory.into_iter().chain(playbook).map(|e| (e.render(Look::Drawn { colour: false, width: 60 }), e)).collect::<Vec<_>>()
+        });
+        for (drawn, errors) in cases.unwrap_or_else(|_| panic!("PITSTOP_SEED={seed}:\n{}\n{}", files[victim].text, book.text)) {
+            refused += 1;
+            assert!(!errors.problems.is_empty(), "PITSTOP_SEED={seed}: refused without a reason");
+            for p in &errors.problems {
+                let lines = files.iter().chain([&book]).find(|f| f.name == p.file).map_or(0, |f| f.text.split('\n').count());
+                assert!(p.line >= 1 && p.line <= lines && p.column >= 1 && !p.message.is_empty(), "PITSTOP_SEED={seed}: {p:?}");
+                assert!(drawn.contains(&format!("{}:{}:{}", p.file, p.line, p.column)), "PITSTOP_SEED={seed}: {p}\n{drawn}");
+            }
+        }
+    }
+    assert!(number("PITSTOP_SEED").is_some() || refused > 100, "the mutations hit nothing: {refused}");
 }

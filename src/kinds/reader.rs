@@ -37,7 +37,7 @@ struct Found {
     at: At,
     message: String,
     help: Option<String>,
-    /// Something is missing: not believed where a syntax error may have swallowed it.
+    /// Something is missing, or not where it belongs: not believed where a syntax error may have swallowed a part.
     absence: bool,
 }
 
@@ -224,8 +224,18 @@ impl<'s> Reader<'s> {
 
     /// Keys that nobody took: unknown.
     pub fn leftover(&mut self, table: &DeTable<'s>, known: &[&str]) {
+        self.unknown_keys(table, known, false);
+    }
+    /// The same at the top of a file, where the keys below a broken header seem to belong.
+    pub fn leftover_at_top(&mut self, table: &DeTable<'s>, known: &[&str]) {
+        self.unknown_keys(table, known, true);
+    }
+    fn unknown_keys(&mut self, table: &DeTable<'s>, known: &[&str], top: bool) {
         for key in table.keys() {
-            self.problem_help(&key.span(), format!("unknown key `{}`", key.get_ref()), suggest(key.get_ref(), known.iter().copied()));
+            let (message, help) = (format!("unknown key `{}`", key.get_ref()), suggest(key.get_ref(), known.iter().copied()));
+            let file = |at: &At| self.sources.position(at.start).0;
+            let absence = top && self.syntax.iter().any(|s| file(s) == file(&key.span()));
+            self.found.push(Found { at: key.span(), message, help, absence });
         }
     }
 
