@@ -9,6 +9,7 @@ pub mod kinds;
 pub mod lab;
 pub mod model;
 pub mod plan;
+pub mod report;
 pub mod steps;
 pub mod survey;
 pub mod wire;
