@@ -1,3 +1,8 @@
 //! A simulated rack in this process, on loopback sockets and real protocols. It knows nothing of the engine.
+pub mod ipmi;
+pub mod kubernetes;
 pub mod rack;
+pub mod redfish;
+pub mod ssh;
 pub mod tls;
+pub mod vergeos;

@@ -61,7 +61,7 @@ pub struct StepInput {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct History {
     pub inherits: Vec<Loan>,
-    /// The runs that left these loans.
+    /// The runs that left it: their marks are ours now.
     pub inherits_from: Vec<RunId>,
     pub resets_today: u32,
 }

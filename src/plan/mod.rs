@@ -11,6 +11,7 @@ mod make;
 mod order;
 mod verdict;
 
+pub use crate::model::OnFailure;
 pub use drift::drift;
 pub use input::{ClusterInput, History, Input, NodeInput, PlaybookInput, StepInput};
 pub use make::make;
@@ -55,13 +56,6 @@ pub struct PlannedStep {
     pub timeout: Span,
     pub attempts: u32,
     pub on_failure: OnFailure,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum OnFailure {
-    Return,
-    Hold,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
