@@ -141,8 +141,8 @@ impl Check {
                     let _ = writeln!(out, "{}   {}", screen.mark(Mark::Bad, "REFUSED"), screen.fault(indent, fault));
                 }
                 None => {
-                    let line = reached(node, &protocols);
-                    let identity = format!("identity: {}", node.identity.as_deref().unwrap_or("not proven"));
+                    let line = reached(node);
+                    let identity = format!("identity: {}{}", node.identity.as_deref().unwrap_or("not proven"), absent(node, &protocols));
                     let _ = write!(out, "{}     ", screen.mark(Mark::Good, "ready"));
                     if indent + line.chars().count() + 5 + identity.chars().count() <= screen.width {
                         let _ = writeln!(out, "{line}     {identity}");
@@ -173,15 +173,18 @@ impl Check {
     }
 }
 
-/// `Redfish 210 ms · IPMI 34 ms · SSH · kubernetes/edge`, and what others have and this node has not.
-fn reached(node: &CheckedNode, protocols: &BTreeSet<&str>) -> String {
+/// `Redfish 210 ms · IPMI 34 ms · SSH 40 ms · kubernetes/edge`.
+fn reached(node: &CheckedNode) -> String {
     let way = |w: &CheckedWay| match &w.fault {
         None => format!("{} {}", spoken(&w.protocol), took(Duration::from_millis(w.took_ms))),
         Some(_) => format!("{} FAILED", spoken(&w.protocol)),
     };
-    let ways = node.ways.iter().map(way);
     let host = node.host_ms.map(|ms| format!("SSH {}", took(Duration::from_millis(ms))));
-    let line = ways.chain(host).chain(node.clusters.iter().cloned()).collect::<Vec<_>>().join(" · ");
-    let absent = protocols.iter().filter(|p| !node.ways.iter().any(|w| w.protocol == **p)).map(|p| format!("   {}: not in inventory", spoken(p)));
-    line + &absent.collect::<String>()
+    node.ways.iter().map(way).chain(host).chain(node.clusters.iter().cloned()).collect::<Vec<_>>().join(" · ")
+}
+
+/// Ways in that other nodes of the selection have.
+fn absent(node: &CheckedNode, protocols: &BTreeSet<&str>) -> String {
+    let absent = protocols.iter().filter(|p| !node.ways.iter().any(|w| w.protocol == **p));
+    absent.map(|p| format!("   {}: not in inventory", spoken(p))).collect()
 }

@@ -108,8 +108,11 @@ fn nodes(out: &mut String, plan: &Plan, screen: Screen) {
         facts.extend(node.due.iter().map(|why| format!("due: {why}")));
         let time = node.expect.estimate.map(|span| about(Span(plan.time.of(span)))).unwrap_or_default();
         let facts = facts.join(" · ");
-        let gap = screen.width.saturating_sub(indent + facts.chars().count() + time.chars().count());
-        let line = if gap < 2 { screen.wrapped(indent, &format!("{facts}  {time}")) } else { format!("{facts}{:gap$}{time}", "") };
+        let room = Screen { width: screen.width.saturating_sub(time.chars().count() + 2), ..screen };
+        let facts = room.wrapped(indent, &facts);
+        let (first, rest) = facts.split_once('\n').map_or((facts.as_str(), String::new()), |(first, rest)| (first, format!("\n{rest}")));
+        let gap = screen.width.saturating_sub(indent + first.chars().count() + time.chars().count());
+        let line = format!("{first}{:gap$}{time}{rest}", "");
         let _ = writeln!(out, "{:>2}  {:widest$}  {line}", i + 1, name);
     }
     for (name, skip) in &plan.skipped {
