@@ -131,9 +131,9 @@ impl Rack {
         };
         let machines = specs.into_iter().map(|s| (s.name.clone(), machine(s))).collect();
         let rack = Rack { state: Arc::new(Mutex::new(State { machines, log })), pace };
-        rack.state().machines.keys().cloned().collect::<Vec<_>>().iter().for_each(|name| {
-            rack.record(name, "boot", json!({})); // no boot_id: it was up when the lab began
-        });
+        for name in rack.names() {
+            rack.record(&name, "boot", json!({})); // no boot_id: it was up when the lab began
+        }
         rack
     }
 
