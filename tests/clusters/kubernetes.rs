@@ -182,6 +182,19 @@ async fn evacuate(cluster: &dyn Cluster, node: &str, ask: &Ask) -> Vec<Loan> {
     }
 }
 
+/// Takes the node with the first act that is offered, and looks again where somebody wrote to the node between. Returns that act.
+async fn take(cluster: &dyn Cluster, node: &str, ask: &Ask) -> Act {
+    let start = Instant::now();
+    loop {
+        let act = cluster.look(node, ask).await.unwrap().moves[0].clone();
+        match cluster.act(node, &act, ask).await {
+            Ok(()) => return act,
+            Err(f) if f.what.ends_with("changed meanwhile") && start.elapsed() < Duration::from_secs(10) => {}
+            Err(f) => panic!("{f:?}"),
+        }
+    }
+}
+
 fn eviction(view: &NodeView, pod: &str) -> Act {
     view.moves.iter().find(|a| a.what == format!("evict {pod}")).unwrap_or_else(|| panic!("no eviction of {pod} in {view:#?}")).clone()
 }

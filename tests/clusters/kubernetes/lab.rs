@@ -55,7 +55,7 @@ async fn a_node_cordoned_before_us_stays_cordoned() {
     assert!(view.in_maintenance && view.marked_by.is_none());
     assert_eq!(view.moves.len(), 1);
     assert_eq!(view.moves[0].what, "mark edge-01 (cordoned before)");
-    cluster.act("edge-01", &view.moves[0], &run).await.unwrap();
+    take(&*cluster, "edge-01", &run).await;
     assert_eq!(http.node("edge-01").await["metadata"]["annotations"][marks::WAS_UNSCHEDULABLE], "true");
     let loan = view.moves[0].borrows.clone().unwrap();
     let back = cluster.give_back("edge-01", &loan);
@@ -71,8 +71,7 @@ async fn a_node_cordoned_before_us_stays_cordoned() {
 async fn another_runs_mark_is_left_alone() {
     let lab = Lab::new(2, 0).await;
     let (cluster, http) = (lab.cluster(), lab.http());
-    let mine = cluster.look("edge-01", &ask("run-1")).await.unwrap().moves[0].clone();
-    cluster.act("edge-01", &mine, &ask("run-1")).await.unwrap();
+    let mine = take(&*cluster, "edge-01", &ask("run-1")).await;
     let (other, view) = (ask("run-2"), cluster.look("edge-01", &ask("run-2")).await.unwrap());
     assert_eq!(view.marked_by.as_deref(), Some("run-1"));
     assert!(view.moves.is_empty(), "{view:#?}");
@@ -99,13 +98,12 @@ async fn a_cordon_that_somebody_changed_meanwhile_is_refused() {
 
     // Ours, and uncordoned under our hands: taken again, and still remembered as schedulable.
     http.patch_node("edge-01", json!({ "spec": { "unschedulable": null } })).await;
-    let cordon = cluster.look("edge-01", &run).await.unwrap().moves[0].clone();
-    cluster.act("edge-01", &cordon, &run).await.unwrap();
+    take(&*cluster, "edge-01", &run).await;
     http.patch_node("edge-01", json!({ "spec": { "unschedulable": null } })).await;
     let view = cluster.look("edge-01", &run).await.unwrap();
     assert!(!view.in_maintenance && view.marked_by.as_deref() == Some("run-1"));
     assert_eq!(view.moves.len(), 1);
-    cluster.act("edge-01", &view.moves[0], &run).await.unwrap();
+    take(&*cluster, "edge-01", &run).await;
     let node = http.node("edge-01").await;
     assert_eq!((&node["spec"]["unschedulable"], &node["metadata"]["annotations"][marks::WAS_UNSCHEDULABLE]), (&json!(true), &json!("false")));
 }
@@ -114,8 +112,7 @@ async fn a_cordon_that_somebody_changed_meanwhile_is_refused() {
 async fn a_budget_that_allows_nothing_is_named_with_its_numbers() {
     let lab = Lab::new(3, 2).await;
     let (cluster, run) = (lab.cluster(), ask("run-1"));
-    let cordon = cluster.look("edge-02", &run).await.unwrap().moves[0].clone();
-    cluster.act("edge-02", &cordon, &run).await.unwrap();
+    take(&*cluster, "edge-02", &run).await;
     let view = cluster.look("edge-02", &run).await.unwrap();
     let blocker = "pod shop/ledger-0: 1 of 1 needed by PodDisruptionBudget shop/ledger, 0 may be evicted";
     assert!(view.blockers.iter().any(|b| b.to_string() == blocker), "{:#?}", view.blockers);
@@ -133,8 +130,7 @@ async fn an_eviction_means_one_pod_and_not_its_successor() {
     let (cluster, http, run) = (lab.cluster(), lab.http(), ask("run-1"));
     let db0 = http.get("/api/v1/namespaces/shop/pods/db-0").await;
     let node = db0["spec"]["nodeName"].as_str().unwrap().to_owned();
-    let cordon = cluster.look(&node, &run).await.unwrap().moves[0].clone();
-    cluster.act(&node, &cordon, &run).await.unwrap();
+    take(&*cluster, &node, &run).await;
     let view = cluster.look(&node, &run).await.unwrap();
     let evict = eviction(&view, "shop/db-0");
     assert_eq!(evict.args["uid"], db0["metadata"]["uid"]);

@@ -71,9 +71,7 @@ async fn life(dir: &Path) {
 
     let view = cluster.look(&node, &run).await.unwrap();
     assert!(view.ready && view.enabled && view.boot.is_some() && !view.identity.is_empty(), "{view:#?}");
-    let cordon = view.moves[0].clone();
-    cluster.act(&node, &cordon, &run).await.unwrap();
-    let loan = cordon.borrows.clone().unwrap();
+    let loan = take(&*cluster, &node, &run).await.borrows.unwrap();
     // From here on the node is given back whatever happens.
     let rest = async {
         place.forbid_evictions().await;
