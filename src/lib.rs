@@ -9,5 +9,6 @@ pub mod kinds;
 pub mod lab;
 pub mod model;
 pub mod plan;
+pub mod report;
 pub mod steps;
 pub mod wire;

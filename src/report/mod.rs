@@ -1,0 +1,12 @@
+//! Turns events into output: progress while a run goes on, a summary and an exit code at its end. Time comes from the records; nothing here can influence a run.
+pub mod exit;
+pub mod fold;
+pub mod paint;
+pub mod progress;
+pub mod runs;
+pub mod status;
+pub mod summary;
+
+pub use fold::{RunReport, fold};
+pub use paint::{Color, Paint};
+pub use progress::{JsonLines, Observer, Plain, Terminal};
