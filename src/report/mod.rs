@@ -6,6 +6,8 @@ pub mod progress;
 pub mod runs;
 pub mod status;
 pub mod summary;
+#[cfg(test)]
+mod tests;
 
 pub use fold::{RunReport, fold};
 pub use paint::{Color, Paint};
