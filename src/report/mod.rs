@@ -7,6 +7,7 @@ pub mod runs;
 pub mod status;
 pub mod summary;
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests;
 
 pub use fold::{RunReport, fold};

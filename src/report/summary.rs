@@ -54,7 +54,7 @@ pub fn text(report: &RunReport, paint: Paint) -> String {
 fn heading(out: &mut String, report: &RunReport) {
     let r = report;
     out.push_str(&format!("run {}  {}  cluster {}  plan {}", r.run, r.playbook, r.cluster, r.plan.get(..4).unwrap_or(&r.plan)));
-    out.push_str("\n");
+    out.push('\n');
     let mut by = format!("by {} at {:.0}", r.by, r.started);
     if let Some(reason) = &r.reason {
         by.push_str(&format!(", reason: {reason}"));
