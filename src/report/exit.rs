@@ -6,9 +6,9 @@ use crate::event::Halt;
 const ORDER: [u8; 6] = [1, 8, 7, 6, 5, 4];
 
 /// The worse of two codes, however they came about: also 1 and 8, which no report can say.
-pub fn worst(codes: impl IntoIterator<Item = u8>) -> u8 {
+pub fn worst(a: u8, b: u8) -> u8 {
     let rank = |code: u8| ORDER.iter().position(|c| *c == code).unwrap_or(ORDER.len());
-    codes.into_iter().min_by_key(|code| rank(*code)).unwrap_or(0)
+    if rank(b) < rank(a) { b } else { a }
 }
 
 pub fn code(reports: &[RunReport]) -> u8 {
@@ -20,7 +20,7 @@ pub fn code(reports: &[RunReport]) -> u8 {
     {
         return 4;
     }
-    worst(reports.iter().map(one))
+    reports.iter().map(one).fold(0, worst)
 }
 
 /// A `resume` would find something to do without a person.

@@ -5,6 +5,8 @@ use super::{
 };
 use crate::model::Timestamp;
 
+pub use super::fold::fold;
+
 /// Two units are enough for a person: `8m12s`, `6h12m`, `3d4h`.
 pub fn span(seconds: f64) -> String {
     let s = seconds.max(0.0).round() as u64;

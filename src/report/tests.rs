@@ -199,9 +199,9 @@ fn exit_codes_row_by_row() {
         &[folded(&["a"], &[&[stopped(), json!({ "event": "run_resumed", "program": "p", "by": "ops" })], &whole("a"), &[finished()]])],
     );
 
-    assert_eq!(exit::worst([0, 4, 5, 6, 7, 8, 1]), 1);
-    for order in [[1, 8], [8, 7], [7, 6], [6, 5], [5, 4], [4, 0]] {
-        assert_eq!((exit::worst(order), exit::worst([order[1], order[0]])), (order[0], order[0]));
+    assert_eq!([0, 4, 5, 6, 7, 8, 1].into_iter().fold(0, exit::worst), 1);
+    for (worse, other) in [(1, 8), (8, 7), (7, 6), (6, 5), (5, 4), (4, 0)] {
+        assert_eq!((exit::worst(worse, other), exit::worst(other, worse)), (worse, worse));
     }
 }
 
@@ -309,16 +309,15 @@ fn lists() {
     assert_eq!(runs::text(&[], now), "no runs\n");
 
     let row = |node: &str, state, since: Option<i64>| status::StatusRow {
-        node: crate::model::NodeName(node.into()),
+        node: node.into(),
         cluster: crate::model::ClusterName("edge".into()),
         state,
-        since: since.map(|s| report.started + std::time::Duration::from_secs(s as u64)),
-        run: (state == status::Whose::Held).then(|| report.run.clone()),
+        since: since.map(|s| (report.started + std::time::Duration::from_secs(s as u64)).to_string()),
+        run: (state == status::State::Held).then(|| report.run.clone()),
         why: "why".into(),
-        next: (state == status::Whose::Held).then(|| "pitstop release edge-04 verify".into()),
+        next: (state == status::State::Held).then(|| "pitstop release edge-04 verify".into()),
     };
-    let mut rows =
-        [row("edge-11", status::Whose::Foreign, Some(60)), row("edge-04", status::Whose::Held, Some(0)), row("db-02", status::Whose::OursLost, None)];
+    let mut rows = [row("edge-11", status::State::Foreign, Some(60)), row("edge-04", status::State::Held, Some(0)), row("db-02", status::State::Lost, None)];
     status::sort(&mut rows);
     let text = status::text(&rows, true, now, Paint::PLAIN);
     let expect = "\
