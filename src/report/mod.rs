@@ -1,6 +1,7 @@
 //! Turns events into output: progress while a run goes on, a summary and an exit code at its end. Time comes from the records; nothing here can influence a run.
 pub mod exit;
 pub mod fold;
+mod node;
 pub mod paint;
 pub mod progress;
 pub mod runs;
