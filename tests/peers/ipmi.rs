@@ -381,12 +381,18 @@ async fn nonsense_from_a_bmc_neither_panics_nor_hangs() {
     }
 }
 
-/// The answer to the verb is lost: sent once, and unknown.
+/// The answer to the verb is lost: sent once, and unknown. The lab would answer a repetition without obeying it again, so datagrams are counted.
 async fn lost_answer(more: Value) {
     let lab = lab(Quirks::default()).await;
     let log = lab.log.clone();
-    let port = network(lab.port, move |way, datagram| match way {
-        Way::ToConsole if !log.power().is_empty() => vec![],
+    let later = Arc::new(Mutex::new(0));
+    let count = later.clone();
+    let port = network(lab.port, move |way, datagram| match (way, log.power().is_empty()) {
+        (Way::ToConsole, false) => vec![],
+        (Way::ToBmc, false) => {
+            *count.lock().unwrap() += 1;
+            vec![datagram]
+        }
         _ => vec![datagram],
     })
     .await;
@@ -395,6 +401,9 @@ async fn lost_answer(more: Value) {
     let fault = bmc.power(ResetType::ForceRestart, &mut permitted(&view, ResetType::ForceRestart)).await.unwrap_err();
     assert_eq!(fault.kind, FaultKind::Unknown, "{fault}");
     assert_eq!(lab.log.power().len(), 1);
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let later = *later.lock().unwrap();
+    assert!(later <= 1, "after the verb only the goodbye is sent, not {later} datagrams");
 }
 
 #[tokio::test]
