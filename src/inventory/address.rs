@@ -22,7 +22,7 @@ fn of(table: &DeTable<'_>) -> Option<(At, Address)> {
     if let Some(DeValue::Integer(port)) = table.get("port").map(|v| v.get_ref()) {
         address.port = u16::from_str_radix(port.as_str(), port.radix()).ok();
     }
-    if let Some(system) = table.get("system").and_then(|v| v.get_ref().as_str()) {
+    if let Some(system) = ["system_id", "system"].iter().find_map(|key| table.get(*key)).and_then(|v| v.get_ref().as_str()) {
         address.system = system.trim_matches('/').to_owned();
     }
     address.port = address.port.filter(|p| !OWN_PORTS.contains(p));
@@ -74,7 +74,7 @@ mod tests {
         check("host = '2001:db8::1'", "2001:db8::1", None, "");
         check("host = 'a.example.'\nport = 6230", "a.example", Some(6230), "");
         check("host = 'a:22'", "a", None, "");
-        check("url = 'https://cmc.example'\nsystem = '/redfish/v1/Systems/4'", "cmc.example", None, "redfish/v1/Systems/4");
+        check("url = 'https://cmc.example'\nsystem_id = 'Blade4'", "cmc.example", None, "Blade4");
     }
 
     #[test]

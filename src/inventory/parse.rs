@@ -94,7 +94,7 @@ fn gather<'s>(reader: &mut Reader<'s>, mut tree: DeTable<'s>, kinds: &Kinds, all
             }
         }
     }
-    reader.leftover(&tree, &SECTIONS);
+    reader.leftover_at_top(&tree, &SECTIONS);
 }
 
 fn time<'s>(reader: &mut Reader<'s>, mut table: DeTable<'s>) -> Option<(At, f64)> {
@@ -195,6 +195,7 @@ fn assign(reader: &mut Reader<'_>, at: &At, (key, label): (&str, &str), names: V
 
 /// One `[[checks]]`: its setting is checked for every node it means, with that node's name filled in.
 fn check<'s>(reader: &mut Reader<'s>, header: At, mut table: DeTable<'s>, kinds: &[Row], made: &mut nodes::Made) -> Option<CheckRule> {
+    reader.mark();
     let filter = take(&mut table, "where");
     let at = take(&mut table, "at");
     let at = match &at {
@@ -224,7 +225,6 @@ fn check<'s>(reader: &mut Reader<'s>, header: At, mut table: DeTable<'s>, kinds:
     let nodes: Vec<&NodeName> = chosen.iter().flatten().collect();
     let nodes = if nodes.is_empty() { sample.iter().collect() } else { nodes };
     let mut settings = Vec::new();
-    reader.mark();
     for node in nodes {
         let template = made.numbers.get(node).cloned().unwrap_or_else(|| Template::of(&node.0));
         let mut table = table.clone();

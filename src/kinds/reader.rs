@@ -37,7 +37,7 @@ struct Found {
     at: At,
     message: String,
     help: Option<String>,
-    /// Something is missing: not believed where a syntax error may have swallowed it.
+    /// Something is missing, or not where it belongs: not believed where a syntax error may have swallowed a part.
     absence: bool,
 }
 
@@ -146,24 +146,44 @@ impl<'s> Reader<'s> {
     /// serde stops at the first error. Its span names the culprit: report it, take it out, ask again.
     /// `partial`: what is missing is given elsewhere.
     pub fn exhaust<T>(&mut self, mut value: Value<'s>, partial: bool, read: impl Fn(Value<'s>) -> Result<T, Error>) -> Option<T> {
-        let mut first = true;
+        let mut doubt = Doubt::default();
+        let mut clean = true;
         loop {
             let error = match read(value.clone()) {
-                Ok(made) => return first.then_some(made),
+                Ok(made) => return clean.then_some(made),
                 Err(error) => error,
             };
+            clean = false;
             let whole = value.span();
-            let said = error.span().unwrap_or(whole.clone());
-            // A config's own `validate` knows no places, but begins by naming the key or value it means.
-            let at = if said == whole { named(&value, error.message()).unwrap_or(said) } else { said };
-            let own = at != whole || !matches!(value.get_ref(), DeValue::Table(_));
-            // After something was taken out, "missing" may be our own doing.
-            if own || (first && !partial) {
+            let at = error.span().unwrap_or(whole.clone());
+            if at == whole && value.get_ref().is_table() {
+                let lacking = error.message().strip_prefix("missing field `").and_then(|rest| rest.split('`').next());
+                match lacking {
+                    _ if partial || doubt.taken => return None,
+                    Some(key) if doubt.meant.iter().any(|m| m == key) => return None,
+                    Some(key) => {
+                        self.explain(&error, &at, &value);
+                        doubt.filled = true;
+                        value = fill_in(value, key, &read)?;
+                    }
+                    None => {
+                        // A config's own `validate` knows no places, but begins by naming the key or value it means.
+                        let at = named(&value, error.message()).unwrap_or(at);
+                        if !doubt.filled && doubt.meant.is_empty() {
+                            self.explain(&error, &at, &value);
+                        }
+                        return None;
+                    }
+                }
+            } else {
                 self.explain(&error, &at, &value);
-            }
-            first = false;
-            if !own || !remove(value.get_mut(), &at) {
-                return None;
+                match unknown_field(error.message()) {
+                    Some((key, known)) => doubt.meant.extend(nearest(key, known).map(str::to_owned)),
+                    None => doubt.taken = true,
+                }
+                if !remove(value.get_mut(), &at) {
+                    return None;
+                }
             }
         }
     }
@@ -186,10 +206,12 @@ impl<'s> Reader<'s> {
         if hidden {
             return self.problem(at, "not what is expected here (the value is not shown)");
         }
-        match (quoted.first(), message.split_whitespace().take(2).collect::<Vec<_>>()[..] == ["unknown", "field"]) {
-            (Some(key), true) => self.problem_help(at, format!("unknown key `{key}`"), suggest(key, known.iter().copied())),
-            (Some(key), _) if message.starts_with("missing field") => self.missing(at, format!("missing key `{key}`"), None),
-            (Some(word), _) if message.starts_with("unknown variant") => {
+        if let Some((key, known)) = unknown_field(message) {
+            return self.problem_help(at, format!("unknown key `{key}`"), suggest(key, known));
+        }
+        match quoted.first() {
+            Some(key) if message.starts_with("missing field") => self.missing(at, format!("missing key `{key}`"), None),
+            Some(word) if message.starts_with("unknown variant") => {
                 self.problem_help(at, format!("`{word}` is not possible here"), suggest(word, known.iter().copied()));
             }
             _ => {
@@ -202,8 +224,18 @@ impl<'s> Reader<'s> {
 
     /// Keys that nobody took: unknown.
     pub fn leftover(&mut self, table: &DeTable<'s>, known: &[&str]) {
+        self.unknown_keys(table, known, false);
+    }
+    /// The same at the top of a file, where the keys below a broken header seem to belong.
+    pub fn leftover_at_top(&mut self, table: &DeTable<'s>, known: &[&str]) {
+        self.unknown_keys(table, known, true);
+    }
+    fn unknown_keys(&mut self, table: &DeTable<'s>, known: &[&str], top: bool) {
         for key in table.keys() {
-            self.problem_help(&key.span(), format!("unknown key `{}`", key.get_ref()), suggest(key.get_ref(), known.iter().copied()));
+            let (message, help) = (format!("unknown key `{}`", key.get_ref()), suggest(key.get_ref(), known.iter().copied()));
+            let file = |at: &At| self.sources.position(at.start).0;
+            let absence = top && self.syntax.iter().any(|s| file(s) == file(&key.span()));
+            self.found.push(Found { at: key.span(), message, help, absence });
         }
     }
 
@@ -293,13 +325,47 @@ fn article(what: &str) -> String {
     format!("{} {what}", if what.starts_with(['a', 'e', 'i', 'o']) { "an" } else { "a" })
 }
 
+/// What was already reported of one table, and must not be reported again as its consequence.
+#[derive(Default)]
+struct Doubt {
+    /// Known keys that unknown ones were near to: they are not missing, they are misspelt.
+    meant: Vec<String>,
+    /// A known key with a wrong value was taken out.
+    taken: bool,
+    /// Something stands in for a missing key.
+    filled: bool,
+}
+
+/// serde names one missing key only: something in its place lets it go on to the next.
+fn fill_in<'s, T>(value: Value<'s>, key: &str, read: &impl Fn(Value<'s>) -> Result<T, Error>) -> Option<Value<'s>> {
+    const NOWHERE: At = usize::MAX - 1..usize::MAX;
+    let put = |inner: DeValue<'s>| Spanned::new(NOWHERE, inner);
+    let text = |t: &'static str| DeValue::String(t.into());
+    let reference = DeTable::from_iter([(Spanned::new(NOWHERE, "env".into()), put(text("X")))]);
+    let candidates = [text("1s"), DeValue::Table(reference), DeValue::Boolean(true), DeValue::Array(Default::default()), DeValue::Table(DeTable::new())];
+    candidates.into_iter().find_map(|candidate| {
+        let mut filled = value.clone();
+        let DeValue::Table(table) = filled.get_mut() else { return None };
+        table.insert(Spanned::new(NOWHERE, key.to_owned().into()), put(candidate));
+        let span = read(filled.clone()).err()?.span();
+        (span != Some(NOWHERE)).then_some(filled)
+    })
+}
+
+/// The key that serde does not know, and those it does.
+fn unknown_field(message: &str) -> Option<(&str, Vec<&str>)> {
+    let mut quoted = message.strip_prefix("unknown field ")?.split('`').skip(1).step_by(2);
+    Some((quoted.next()?, quoted.collect()))
+}
+
 /// The entry that a message names first: by its key, or by its value in backticks.
 fn named(table: &Value<'_>, message: &str) -> Option<At> {
-    let table = table.get_ref().as_table().filter(|_| !message.starts_with("missing field"))?;
-    let word = message.split_whitespace().next()?.trim_matches(['`', ':', ',', '"']);
-    let quoted = message.split('`').nth(1).unwrap_or(word);
-    let by_key = || table.get(word).or_else(|| table.get(quoted));
-    by_key().or_else(|| table.values().find(|v| v.get_ref().as_str() == Some(quoted))).map(Spanned::span)
+    let table = table.get_ref().as_table()?;
+    let plain = |word: &str| word.trim_matches(['`', ':', ',', '"']).to_owned();
+    let words = message.split_whitespace().next().into_iter().chain(message.split('`').nth(1).and_then(|q| q.split([' ', '=']).next()));
+    let by_key = words.map(plain).find_map(|word| table.get(word.as_str()));
+    let quoted = message.split('`').nth(1);
+    by_key.or_else(|| table.values().find(|v| quoted.is_some() && v.get_ref().as_str() == quoted)).map(Spanned::span)
 }
 
 /// The innermost entry that holds the culprit: its key and its value.

@@ -158,6 +158,12 @@ impl Rack {
         }
     }
 
+    /// The same, as a server among servers.
+    pub async fn keep_ticking_ok(self) -> std::io::Result<()> {
+        self.keep_ticking().await;
+        Ok(())
+    }
+
     pub fn names(&self) -> Vec<String> {
         self.state().machines.keys().cloned().collect()
     }

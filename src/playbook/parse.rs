@@ -36,7 +36,7 @@ pub fn parse(file: &File, name: &str, kinds: &Kinds) -> Result<Playbook, ConfigE
             steps = list.into_iter().filter_map(|v| step(&mut reader, v, &kinds.step)).collect();
         }
     }
-    reader.leftover(&tree, &SECTIONS);
+    reader.leftover_at_top(&tree, &SECTIONS);
     order(&mut reader, &steps);
     reader.finish(Vec::new())?;
     Ok(Playbook { name: name.to_owned(), description, limits, due, steps: steps.into_iter().filter_map(|s| s.entry).collect() })
