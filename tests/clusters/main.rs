@@ -1,0 +1,3 @@
+//! Cluster drivers against the lab, over the wire.
+mod probe;
+mod vergeos;
