@@ -1,8 +1,21 @@
 //! The frozen decision for one cluster: everything the engine needs, nothing it has to look up. Pure.
 //! `BTreeMap` and `Vec` only, so that its bytes are stable and its digest means something.
-use crate::model::{ClusterName, Fault, Identity, Loan, NodeName, Setting, Skip, Span, TimeScale, Timestamp, Trust};
+use crate::model::{ClusterName, Fault, Identity, Loan, NodeName, RunId, Setting, Skip, Span, TimeScale, Timestamp, Trust};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+
+mod drift;
+mod evidence;
+mod input;
+mod make;
+mod order;
+mod verdict;
+
+pub use crate::model::OnFailure;
+pub use drift::drift;
+pub use input::{ClusterInput, History, Input, NodeInput, PlaybookInput, StepInput};
+pub use make::make;
+pub use verdict::{Verdict, World, spoken};
 
 /// Of the stored plan; a newer one is refused by an older program.
 pub const FORMAT: u32 = 1;
@@ -45,13 +58,6 @@ pub struct PlannedStep {
     pub on_failure: OnFailure,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum OnFailure {
-    Return,
-    Hold,
-}
-
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Limits {
     pub max_unavailable: u32,
@@ -79,7 +85,7 @@ pub struct Window {
     pub open: Vec<(Timestamp, Timestamp)>,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct PlannedNode {
     /// Nodes are admitted by wave, then by name.
     pub wave: u32,
@@ -87,6 +93,7 @@ pub struct PlannedNode {
     pub seats: Vec<PlannedSeat>,
     pub labels: BTreeMap<String, String>,
     pub bmc: Vec<Setting>,
+    /// The BMC's host in the inventory, then the addresses it resolved to: as `model::chain` reads it.
     pub bmc_host: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<Setting>,
@@ -103,6 +110,9 @@ pub struct PlannedNode {
     /// What an earlier run left standing on it.
     #[serde(default)]
     pub inherits: Vec<Loan>,
+    /// The runs that left it: their marks are ours now.
+    #[serde(default)]
+    pub inherits_from: Vec<RunId>,
     /// Resets within the last 24 hours, over all runs.
     #[serde(default)]
     pub resets_today: u32,
@@ -153,6 +163,9 @@ pub struct Note {
     #[serde(default)]
     pub stops: bool,
 }
+
+/// The kind of cluster that has no system behind it: it witnesses nothing.
+pub const NO_CLUSTER: &str = "none";
 
 /// Why a plan could not be made at all (exit 3): the object, and what to do.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

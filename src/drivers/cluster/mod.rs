@@ -6,13 +6,14 @@ use crate::{
 use async_trait::async_trait;
 use std::{sync::Arc, time::Duration};
 
+mod kube_api;
 pub mod kubernetes;
 pub mod none;
 pub mod vergeos;
 // line 1 of a new cluster system: `pub mod <name>;`
 
 pub const KINDS: &[Kind<dyn ClusterConfig>] = &[
-    // pending: Kind::of::<kubernetes::Config>(),
+    Kind::of::<kubernetes::Config>(),
     Kind::of::<vergeos::Config>(),
     Kind::of::<none::Config>(),
     // line 2: `Kind::of::<<name>::Config>(),`
@@ -28,8 +29,10 @@ pub trait ClusterConfig: Send + Sync + std::fmt::Debug {
 }
 
 /// What a look or an act is for.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Ask {
+    /// Earlier runs whose loans on this node this run has taken over: their marks are ours too.
+    pub inherited: Vec<RunId>,
     /// Which run asks: written into marks, and how our own mark is told from a foreign one. None for check, plan and status.
     pub run: Option<RunId>,
     /// The operator's `--reason`, where the system has room for it.

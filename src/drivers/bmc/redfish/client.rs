@@ -1,0 +1,339 @@
+//! HTTP to one BMC: one connection per request, bounded bodies, a session that is logged in once, and writes that are sent once.
+use super::{
+    faults::{Sent, broken, refused},
+    quirks, read,
+};
+use crate::model::{Fault, FaultKind, Secret};
+use reqwest::{
+    Method, StatusCode, Url,
+    header::{self, HeaderMap, HeaderName, HeaderValue},
+};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use std::time::Duration;
+use tokio::{
+    sync::{Mutex, Semaphore, SemaphorePermit},
+    time::Instant,
+};
+
+/// Enough for any resource; a BMC that sends more is broken.
+const BODY_LIMIT: usize = 16 << 20;
+/// BMCs are small: more at once makes some of them drop connections or crash.
+const IN_FLIGHT: usize = 2;
+const REDIRECTS: usize = 5;
+pub const ROOT: &str = "/redfish/v1/";
+const X_AUTH_TOKEN: HeaderName = HeaderName::from_static("x-auth-token");
+const ODATA_VERSION: HeaderName = HeaderName::from_static("odata-version");
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Auth {
+    /// A session; Basic where the BMC has none, or none free.
+    #[default]
+    Auto,
+    Session,
+    Basic,
+}
+
+#[derive(Clone)]
+pub struct Account {
+    pub username: Secret,
+    pub password: Secret,
+}
+impl Account {
+    fn same(&self, other: &Account) -> bool {
+        self.username.expose() == other.username.expose() && self.password.expose() == other.password.expose()
+    }
+}
+
+/// What a request shows to be let in.
+#[derive(Clone)]
+enum Pass {
+    Token { token: HeaderValue, session: Option<Url> },
+    Basic { account: Account, instead: Option<String> },
+}
+
+pub struct Reply {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Vec<u8>,
+}
+impl Reply {
+    fn is_json(&self) -> bool {
+        // Absent is believed; HTML from a wedged web server is not.
+        self.headers.get(header::CONTENT_TYPE).is_none_or(|v| v.to_str().is_ok_and(|v| v.to_ascii_lowercase().contains("json")))
+    }
+    pub fn json(&self) -> Option<Value> {
+        if self.is_json() { serde_json::from_slice(&self.body).ok() } else { None }
+    }
+    /// The beginning of a body that should have been something else.
+    pub fn excerpt(&self) -> String {
+        read::shown(&String::from_utf8_lossy(&self.body[..self.body.len().min(2000)]))
+    }
+}
+
+pub struct Client {
+    pub http: reqwest::Client,
+    pub base: Url,
+    pub auth: Auth,
+    /// Read anew for every login, so that a rotated secret is found.
+    pub account: Box<dyn Fn() -> Result<Account, Fault> + Send + Sync>,
+    /// What a person types to trust another certificate.
+    pub trust: String,
+    lanes: Semaphore,
+    pass: Mutex<Option<Pass>>,
+    root: Mutex<Option<Value>>,
+}
+
+pub fn http(tls: rustls::ClientConfig, connect: Duration, whole: Duration) -> reqwest::Result<reqwest::Client> {
+    let mut headers = HeaderMap::new();
+    headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
+    // Some BMCs answer a compressed resource with another ETag, or not at all.
+    headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    // Some reset connections that are used a second time.
+    headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    headers.insert(ODATA_VERSION, HeaderValue::from_static("4.0"));
+    reqwest::Client::builder()
+        .tls_backend_preconfigured(tls)
+        .default_headers(headers)
+        .user_agent(concat!("pitstop/", env!("CARGO_PKG_VERSION")))
+        .connect_timeout(connect)
+        .timeout(whole)
+        .pool_max_idle_per_host(0)
+        .retry(reqwest::retry::never())
+        // Followed by hand: a token goes to one origin only, and a write is never sent twice.
+        .redirect(reqwest::redirect::Policy::none())
+        .referer(false)
+        // A proxy meant for the Internet must not see BMCs.
+        .no_proxy()
+        .build()
+}
+
+impl Client {
+    pub fn new(http: reqwest::Client, base: Url, auth: Auth, trust: String, account: Box<dyn Fn() -> Result<Account, Fault> + Send + Sync>) -> Client {
+        Client { http, base, auth, account, trust, lanes: Semaphore::new(IN_FLIGHT), pass: Mutex::new(None), root: Mutex::new(None) }
+    }
+
+    fn subject(&self, method: &Method, url: &Url) -> String {
+        format!("{}: {method} {}", self.base.as_str().trim_end_matches('/'), url.path())
+    }
+
+    /// An address that the service named. Only this origin is ever asked.
+    pub fn url(&self, named: &str) -> Result<Url, Fault> {
+        let url = self.base.join(named).ok().filter(|url| url.origin() == self.base.origin());
+        url.ok_or_else(|| Fault::new(FaultKind::Invalid, format!("{}: it points to `{}`, which is not itself", self.base, read::shown(named))))
+    }
+
+    fn request(&self, method: Method, url: &Url, pass: Option<&Pass>) -> reqwest::RequestBuilder {
+        let request = self.http.request(method, url.clone());
+        match pass {
+            None => request,
+            Some(Pass::Token { token, .. }) => request.header(X_AUTH_TOKEN, token.clone()),
+            Some(Pass::Basic { account, .. }) => request.basic_auth(account.username.expose(), Some(account.password.expose())),
+        }
+    }
+
+    async fn lane(&self) -> SemaphorePermit<'_> {
+        self.lanes.acquire().await.expect("BUG: the lanes of a client are never closed")
+    }
+
+    /// One request, one answer.
+    async fn send(&self, sent: Sent, subject: &str, request: reqwest::RequestBuilder, _lane: SemaphorePermit<'_>) -> Result<Reply, Fault> {
+        let began = Instant::now();
+        let answer = request.send().await;
+        let elapsed_ms = began.elapsed().as_millis() as u64;
+        let mut response = answer.map_err(|e| broken(subject, &e, &self.trust)).inspect_err(|fault| {
+            tracing::debug!(driver = "redfish", op = subject, elapsed_ms, %fault, "no answer");
+        })?;
+        tracing::debug!(driver = "redfish", op = subject, elapsed_ms, status = response.status().as_u16(), "answer");
+        let mut reply = Reply { status: response.status(), headers: std::mem::take(response.headers_mut()), body: Vec::new() };
+        loop {
+            let broken = match response.chunk().await {
+                Ok(Some(chunk)) if reply.body.len() + chunk.len() <= BODY_LIMIT => {
+                    reply.body.extend_from_slice(&chunk);
+                    continue;
+                }
+                Ok(Some(_)) => Fault::new(FaultKind::Invalid, format!("{subject}: the answer is longer than {} MiB", BODY_LIMIT >> 20)),
+                Ok(None) => return Ok(reply),
+                Err(e) => broken(subject, &e, &self.trust),
+            };
+            // For a write, and for a refusal, the status says it all.
+            return if sent == Sent::Write || !reply.status.is_success() { Ok(reply) } else { Err(broken) };
+        }
+    }
+
+    /// A GET, redirected within the origin where the service wants that.
+    async fn fetch(&self, path: &str, pass: Option<&Pass>) -> Result<(String, Reply), Fault> {
+        let mut url = self.url(path)?;
+        for _ in 0..=REDIRECTS {
+            let subject = self.subject(&Method::GET, &url);
+            let lane = self.lane().await;
+            let reply = self.send(Sent::Read, &subject, self.request(Method::GET, &url, pass), lane).await?;
+            let location = reply.headers.get(header::LOCATION).and_then(|v| v.to_str().ok());
+            match location {
+                Some(location) if reply.status.is_redirection() => {
+                    let next = url.join(location).ok().filter(|next| next.origin() == self.base.origin());
+                    url = next.ok_or_else(|| {
+                        Fault::new(FaultKind::Invalid, format!("{subject}: it redirects to `{}`, another origin: not followed", read::shown(location)))
+                    })?;
+                }
+                _ => return Ok((subject, reply)),
+            }
+        }
+        Err(Fault::new(FaultKind::Invalid, format!("{}: more than {REDIRECTS} redirects", self.subject(&Method::GET, &url))))
+    }
+
+    fn document(subject: &str, reply: &Reply) -> Result<Value, Fault> {
+        if !reply.status.is_success() {
+            return Err(refused(Sent::Read, subject, reply));
+        }
+        let object = reply.json().filter(Value::is_object);
+        object
+            .ok_or_else(|| Fault::new(FaultKind::Invalid, format!("{subject}: the answer is no JSON object")).cause(format!("it begins `{}`", reply.excerpt())))
+    }
+
+    pub async fn get(&self, path: &str) -> Result<Value, Fault> {
+        let pass = self.pass().await?;
+        let (subject, reply) = self.fetch(path, Some(&pass)).await?;
+        if reply.status != StatusCode::UNAUTHORIZED {
+            return Self::document(&subject, &reply);
+        }
+        // A session expires, and a BMC forgets it when it restarts: log in once more.
+        let pass = self.renew(&pass, || refused(Sent::Read, &subject, &reply)).await?;
+        let (subject, reply) = self.fetch(path, Some(&pass)).await?;
+        if reply.status == StatusCode::UNAUTHORIZED {
+            self.forget(&pass).await;
+        }
+        Self::document(&subject, &reply)
+    }
+
+    /// One POST, never repeated. `last` is called when nothing but writing the request is left to do.
+    pub async fn post(&self, target: &Url, body: Vec<u8>, last: impl FnOnce() -> Result<(), Fault>) -> Result<(), Fault> {
+        let pass = self.pass().await?;
+        let subject = self.subject(&Method::POST, target);
+        let request = self.request(Method::POST, target, Some(&pass)).header(header::CONTENT_TYPE, "application/json").body(body);
+        let lane = self.lane().await;
+        last()?;
+        let reply = self.send(Sent::Write, &subject, request, lane).await?;
+        if reply.status == StatusCode::UNAUTHORIZED {
+            self.forget(&pass).await;
+        }
+        if reply.status.is_success() { Ok(()) } else { Err(refused(Sent::Write, &subject, &reply)) }
+    }
+
+    /// The service root, which the standard leaves open to all. None: this one does not.
+    pub async fn root(&self) -> Result<Option<Value>, Fault> {
+        let mut known = self.root.lock().await;
+        if known.is_none() {
+            let (subject, reply) = self.fetch(ROOT, None).await?;
+            if !matches!(reply.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+                *known = Some(Self::document(&subject, &reply)?);
+            }
+        }
+        Ok(known.clone())
+    }
+
+    async fn pass(&self) -> Result<Pass, Fault> {
+        let mut held = self.pass.lock().await;
+        match &*held {
+            Some(pass) => Ok(pass.clone()),
+            None => Ok(held.insert(self.log_in().await?).clone()),
+        }
+    }
+
+    /// A pass was refused: another one, unless somebody else has fetched it already.
+    async fn renew(&self, refused: &Pass, fault: impl FnOnce() -> Fault) -> Result<Pass, Fault> {
+        let mut held = self.pass.lock().await;
+        match &*held {
+            Some(pass) if !pass.is(refused) => return Ok(pass.clone()),
+            _ => *held = None,
+        }
+        if let Pass::Basic { account, instead } = refused {
+            // The same password is not tried twice: accounts lock.
+            let now = (self.account)()?;
+            if now.same(account) {
+                let fault = fault();
+                return Err(instead.iter().fold(fault, |fault, why| fault.cause(format!("Basic was tried because {why}"))));
+            }
+        }
+        Ok(held.insert(self.log_in().await?).clone())
+    }
+
+    async fn forget(&self, refused: &Pass) {
+        let mut held = self.pass.lock().await;
+        if held.as_ref().is_some_and(|pass| pass.is(refused)) {
+            *held = None;
+        }
+    }
+
+    async fn log_in(&self) -> Result<Pass, Fault> {
+        let account = (self.account)()?;
+        if self.auth == Auth::Basic {
+            return Ok(Pass::Basic { account, instead: None });
+        }
+        let sessions = self.root().await?.and_then(|root| read::link(root.pointer("/Links/Sessions")));
+        let url = self.url(sessions.as_deref().unwrap_or("/redfish/v1/SessionService/Sessions"))?;
+        match self.open_session(&url, account.clone()).await {
+            Err(fault) if fault.kind == FaultKind::Denied => {
+                let again = (self.account)()?;
+                if again.same(&account) { Err(fault) } else { self.open_session(&url, again).await }
+            }
+            other => other,
+        }
+    }
+
+    async fn open_session(&self, url: &Url, account: Account) -> Result<Pass, Fault> {
+        let subject = self.subject(&Method::POST, url);
+        let body = json!({ "UserName": account.username.expose(), "Password": account.password.expose() });
+        let request = self.request(Method::POST, url, None).header(header::CONTENT_TYPE, "application/json").body(body.to_string());
+        let lane = self.lane().await;
+        let reply = self.send(Sent::Write, &subject, request, lane).await?;
+        let refusal = reply.json().map(|doc| read::Refusal::read(&doc)).unwrap_or_default();
+        let token = reply.headers.get(X_AUTH_TOKEN).cloned().filter(|_| reply.status.is_success());
+        if let Some(mut token) = token {
+            token.set_sensitive(true);
+            // Some put their own host name into Location; the path is what counts.
+            let location = reply.headers.get(header::LOCATION).and_then(|v| v.to_str().ok()).map(str::to_owned);
+            let named = location.or_else(|| reply.json().and_then(|doc| read::link(Some(&doc))));
+            let path = named.and_then(|l| self.base.join(&l).ok()).map(|l| l.path().to_owned());
+            return Ok(Pass::Token { token, session: path.and_then(|p| self.url(&p).ok()) });
+        }
+        let full = refusal.says(&["SessionLimitExceeded", "CreateLimitReachedForResource"]) || refusal.says(&quirks::NO_SESSION_FREE);
+        let instead = match reply.status.as_u16() {
+            200..=299 => "its sessions come without a token",
+            404 | 405 | 410 | 501 => "it has no sessions",
+            500..=599 => "no session is free",
+            _ if full => "no session is free",
+            // The body may repeat the password: its text goes nowhere.
+            _ => return Err(refused(Sent::Read, &subject, &Reply { body: Vec::new(), ..reply })),
+        };
+        if self.auth == Auth::Auto {
+            tracing::debug!(driver = "redfish", op = subject, status = reply.status.as_u16(), instead, "Basic instead of a session");
+            return Ok(Pass::Basic { account, instead: Some(format!("{instead} ({})", reply.status.as_u16())) });
+        }
+        let fault = refused(Sent::Read, &subject, &Reply { body: Vec::new(), ..reply });
+        Err(fault.cause(instead).next("set `auth = \"auto\"` or `\"basic\"`, or close sessions at the BMC"))
+    }
+
+    /// Gives the session back. What cannot be closed expires.
+    pub async fn close(&self) {
+        let held = self.pass.lock().await.take();
+        if let Some(pass @ Pass::Token { session: Some(url), .. }) = &held {
+            let subject = self.subject(&Method::DELETE, url);
+            let lane = self.lane().await;
+            if let Err(fault) = self.send(Sent::Write, &subject, self.request(Method::DELETE, url, Some(pass)), lane).await {
+                tracing::debug!(driver = "redfish", op = subject, %fault, "the session is left to expire");
+            }
+        }
+    }
+}
+
+impl Pass {
+    fn is(&self, other: &Pass) -> bool {
+        match (self, other) {
+            (Pass::Token { token: a, .. }, Pass::Token { token: b, .. }) => a == b,
+            (Pass::Basic { account: a, .. }, Pass::Basic { account: b, .. }) => a.same(b),
+            _ => false,
+        }
+    }
+}

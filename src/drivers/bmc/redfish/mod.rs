@@ -1,0 +1,217 @@
+//! BMCs over Redfish: one client per node, tolerant reading, and a reset that is sent once to the target that the service itself names.
+mod client;
+mod faults;
+mod quirks;
+mod read;
+mod system;
+mod tls;
+
+use super::{Bmc, BmcConfig};
+use crate::{
+    guards::Permit,
+    kinds,
+    model::{BmcView, Connect, Fault, FaultKind, NodeName, ResetType, SecretRef, Span},
+};
+use async_trait::async_trait;
+use client::{Account, Client};
+use redfish_codegen::models::{computer_system::v1_20_1::ResetRequestBody, resource};
+use reqwest::Url;
+use serde::{Deserialize, Serialize};
+use std::sync::{Arc, Mutex};
+
+pub use client::Auth;
+pub use tls::Tls;
+
+/// `bmc.redfish = { url = "https://192.0.2.11", username = { env = "BMC_USER" }, password = { credential = "bmc-password" } }`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Scheme, address and port: `https://192.0.2.11`, `https://[2001:db8::11]:8443`.
+    pub url: String,
+    pub username: SecretRef,
+    pub password: SecretRef,
+    /// `"system"`, `{ ca_file = "…" }`, `{ sha256 = "…" }`, `"insecure"`. A pin in `trust.toml` makes it stricter.
+    #[serde(default)]
+    pub tls: Tls,
+    /// `"auto"` (a session, else Basic), `"session"`, `"basic"`.
+    #[serde(default)]
+    pub auth: Auth,
+    /// Needed only where more than one system can be reset.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub system_id: Option<String>,
+    /// For one whole request.
+    #[serde(default = "timeout")]
+    pub timeout: Span,
+    /// For TCP and TLS together: past it nothing was sent.
+    #[serde(default = "connect_timeout")]
+    pub connect_timeout: Span,
+}
+
+fn timeout() -> Span {
+    Span::seconds(30)
+}
+fn connect_timeout() -> Span {
+    Span::seconds(5)
+}
+
+impl Config {
+    fn base(&self) -> Result<Url, String> {
+        let url = Url::parse(&self.url).map_err(|e| format!("`url = \"{}\"`: {e}", self.url))?;
+        let plain = url.scheme() == "http";
+        match () {
+            // The text is not repeated: it holds a secret.
+            _ if !url.username().is_empty() || url.password().is_some() => Err("`url` holds credentials: use `username` and `password`".into()),
+            _ if !plain && url.scheme() != "https" => Err(format!("`url = \"{}\"`: Redfish needs https", self.url)),
+            _ if plain && self.tls != Tls::Insecure => {
+                Err(format!("`url = \"{}\"` sends the password in the clear: use https, or say `tls = \"insecure\"`", self.url))
+            }
+            _ if url.path() != "/" || url.query().is_some() || url.fragment().is_some() => {
+                Err(format!("`url = \"{}\"`: scheme, address and port only; the service itself says what lies where", self.url))
+            }
+            _ => Ok(url),
+        }
+    }
+}
+
+impl kinds::Config<dyn BmcConfig> for Config {
+    const NAME: &'static str = "redfish";
+    const ABOUT: &'static str = "a BMC over Redfish (HTTPS)";
+    fn make(self) -> Box<dyn BmcConfig> {
+        Box::new(self)
+    }
+    fn validate(&self) -> Result<(), String> {
+        self.base()?;
+        if let Tls::Sha256(text) = &self.tls
+            && tls::Fingerprint::parse(text).is_none()
+        {
+            return Err(format!("`sha256 = \"{text}\"` is not a SHA-256 fingerprint: 64 hex digits, as `openssl x509 -fingerprint -sha256` prints them"));
+        }
+        if self.connect_timeout.0.is_zero() || self.connect_timeout >= self.timeout {
+            // Else a request that never left could not be told from one that was lost.
+            return Err(format!("`connect_timeout = \"{}\"` must be shorter than `timeout = \"{}\"`, and not zero", self.connect_timeout, self.timeout));
+        }
+        Ok(())
+    }
+}
+
+impl BmcConfig for Config {
+    fn connect(&self, cx: &Connect) -> Result<Arc<dyn Bmc>, Fault> {
+        let base = self.base().map_err(|what| Fault::new(FaultKind::Invalid, what))?;
+        let (tls, verified) = tls::client(&self.tls, cx)?;
+        let mut warnings = Vec::new();
+        match base.scheme() {
+            "http" => warnings.push("no TLS: the BMC's password can be read on the way".into()),
+            _ if !verified => warnings.push("TLS is not verified".into()),
+            _ => {}
+        }
+        let http = client::http(tls, self.connect_timeout.0, self.timeout.0)
+            .map_err(|e| Fault::new(FaultKind::Invalid, format!("{}: an HTTP client cannot be made", self.endpoint())).caused_by(&e))?;
+        let (cx2, username, password) = (cx.clone(), self.username.clone(), self.password.clone());
+        let account = Box::new(move || Ok(Account { username: cx2.secret(&username)?, password: cx2.secret(&password)? }));
+        let trust = format!("pitstop inventory trust {}", cx.node.as_ref().map_or("NODE", |n| n.0.as_str()));
+        Ok(Arc::new(Redfish {
+            node: cx.node.clone(),
+            endpoint: self.endpoint(),
+            system_id: self.system_id.clone(),
+            warnings,
+            client: Client::new(http, base, self.auth, trust, account),
+            known: Mutex::default(),
+        }))
+    }
+    fn endpoint(&self) -> String {
+        self.url.trim_end_matches('/').to_owned()
+    }
+    fn host(&self) -> String {
+        let host = self.base().ok().and_then(|url| url.host_str().map(str::to_owned));
+        host.map_or_else(|| self.url.clone(), |host| host.trim_matches(['[', ']']).to_owned())
+    }
+}
+
+struct Redfish {
+    node: Option<NodeName>,
+    endpoint: String,
+    system_id: Option<String>,
+    warnings: Vec<String>,
+    client: Client,
+    known: Mutex<Known>,
+}
+
+/// Found once, kept while it answers.
+#[derive(Debug, Clone, Default)]
+struct Known {
+    system: Option<String>,
+    /// Whom `look` showed to the guards.
+    uuid: Option<String>,
+    /// Of the BMC; `Some(None)`: asked, and it did not say.
+    firmware: Option<Option<String>>,
+}
+
+#[async_trait]
+impl Bmc for Redfish {
+    fn protocol(&self) -> &'static str {
+        "redfish"
+    }
+    fn endpoint(&self) -> String {
+        self.endpoint.clone()
+    }
+
+    async fn look(&self) -> Result<BmcView, Fault> {
+        let (_, system) = self.system().await?;
+        let mut warnings = self.warnings.clone();
+        let verbs = match &system.reset {
+            Some(reset) => self.verbs(reset).await?,
+            None => {
+                warnings.push("it offers no reset of this system".into());
+                None
+            }
+        };
+        let firmware = self.firmware(system.manager.as_deref()).await;
+        let product = [system.product, firmware.map(|version| format!("BMC {version}"))].into_iter().flatten().collect::<Vec<_>>().join(", ");
+        self.known().uuid = system.identity.uuid_key();
+        Ok(BmcView {
+            protocol: self.protocol().into(),
+            endpoint: self.endpoint(),
+            identity: system.identity,
+            power: system.power,
+            verbs: verbs.as_deref().map(read::known).unwrap_or_default(),
+            reset_marker: system.marker,
+            product: (!product.is_empty()).then_some(product),
+            warnings,
+        })
+    }
+
+    async fn power(&self, verb: ResetType, permit: &mut Permit) -> Result<(), Fault> {
+        let target = self.target(verb).await.map_err(nothing_sent)?;
+        let body = ResetRequestBody { reset_type: Some(spelt(verb)) };
+        let body = serde_json::to_vec(&body).expect("BUG: a reset is always JSON");
+        self.client.post(&target, body, || permit.spend(self.node.as_ref(), verb)).await
+    }
+
+    async fn close(&self) {
+        self.client.close().await;
+    }
+}
+
+/// What went wrong before the write was sent leaves no doubt about the write.
+fn nothing_sent(mut fault: Fault) -> Fault {
+    if matches!(fault.kind, FaultKind::Unknown | FaultKind::Invalid) {
+        fault.kind = FaultKind::Unreachable;
+        fault.what = format!("{}; no reset was sent", fault.what);
+    }
+    fault
+}
+
+/// Our verbs in the generated vocabulary, so that no wire string is typed by hand. Never its `default()`, which is `On`.
+fn spelt(verb: ResetType) -> resource::ResetType {
+    match verb {
+        ResetType::On => resource::ResetType::On,
+        ResetType::ForceOff => resource::ResetType::ForceOff,
+        ResetType::GracefulShutdown => resource::ResetType::GracefulShutdown,
+        ResetType::GracefulRestart => resource::ResetType::GracefulRestart,
+        ResetType::ForceRestart => resource::ResetType::ForceRestart,
+        ResetType::PowerCycle => resource::ResetType::PowerCycle,
+    }
+}
+
+#[cfg(test)]
+mod tests;

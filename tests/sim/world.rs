@@ -1,0 +1,473 @@
+//! The world of the simulation: machines, their cluster, BMCs and hosts in memory, on tokio's paused clock, with a fault script per call.
+use async_trait::async_trait;
+use pitstop::{
+    drivers::{
+        bmc::Bmc,
+        cluster::{Ask, Cluster, Reached},
+        host::Host,
+        net::{HttpAsk, HttpSeen, Net},
+    },
+    engine::store::{Store, memory::Memory},
+    event::Event,
+    guards::Permit,
+    model::*,
+};
+use serde_json::json;
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
+};
+use tokio::time::Instant;
+
+/// The wall clock of the simulation follows the paused one.
+pub struct Virtual(pub Instant);
+impl Clock for Virtual {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_second(1_800_000_000).unwrap() + self.0.elapsed()
+    }
+}
+
+/// A seed reproduces everything.
+#[derive(Clone, Copy)]
+pub struct Dice(pub u64);
+impl Dice {
+    pub fn roll(&mut self, sides: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % sides
+    }
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct Temper {
+    /// One call in so many goes wrong; 0: none.
+    pub faulty: u64,
+    /// Looks too, not only changes.
+    pub looks: bool,
+    /// The BMC of node 1 obeys this late.
+    pub lag: Duration,
+    /// Verbs that the BMC of node 1 accepts and ignores.
+    pub ignores: Vec<ResetType>,
+    pub never_boots: bool,
+    /// Node 1's pods may not be evicted.
+    pub stuck: bool,
+    /// A booted check of node 1 never gets well.
+    pub sick: bool,
+    /// After its boot node 1 boots a second time by itself.
+    pub boots_twice: bool,
+    /// Node 1 was cordoned by somebody before we came.
+    pub cordoned_before: bool,
+    /// The BMC of node 1 is wired to node 2.
+    pub miswired: bool,
+    /// Another installation comes up on node 1.
+    pub other_system: bool,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum Phase {
+    Up,
+    Off,
+    Booting(Instant),
+    Stopping(Instant, bool),
+}
+
+#[derive(Debug)]
+pub struct Machine {
+    phase: Phase,
+    pub boots: u32,
+    up_since: Instant,
+    pending: Vec<(Instant, ResetType)>,
+    pub cordoned: bool,
+    pub cordoned_at_start: bool,
+    pub mark: Option<String>,
+    pub pods: Vec<String>,
+    /// Pods that ran when power went.
+    pub lost: u32,
+    /// Verbs as the BMC received them.
+    pub verbs: Vec<ResetType>,
+    /// A verb arrived that no durable intent precedes.
+    pub unjournalled: u32,
+}
+
+pub struct World {
+    pub machines: Mutex<BTreeMap<String, Machine>>,
+    pub temper: Temper,
+    pub dice: Mutex<Dice>,
+    pub store: Memory,
+    pub run: RunId,
+    /// The most machines that were out at one time, whoever took them out.
+    pub most_out: Mutex<usize>,
+}
+
+const BOOT: Duration = Duration::from_secs(90);
+
+impl World {
+    pub fn new(nodes: usize, temper: Temper, seed: u64, store: Memory, run: RunId) -> Arc<World> {
+        let machine = |i: usize| Machine {
+            phase: Phase::Up,
+            boots: 0,
+            up_since: Instant::now(),
+            pending: Vec::new(),
+            cordoned: i == 1 && temper.cordoned_before,
+            cordoned_at_start: i == 1 && temper.cordoned_before,
+            mark: None,
+            pods: (0..3).map(|p| format!("shop/n{i}-{p}")).collect(),
+            lost: 0,
+            verbs: Vec::new(),
+            unjournalled: 0,
+        };
+        let machines = (0..nodes).map(|i| (format!("n{i}"), machine(i))).collect();
+        Arc::new(World { machines: Mutex::new(machines), temper, dice: Mutex::new(Dice(seed)), store, run, most_out: Mutex::new(0) })
+    }
+
+    fn with<T>(&self, node: &str, f: impl FnOnce(&mut Machine, &Temper) -> T) -> T {
+        let mut machines: MutexGuard<'_, BTreeMap<String, Machine>> = self.machines.lock().unwrap();
+        for (name, machine) in machines.iter_mut() {
+            machine.tick(&self.temper, name == "n1");
+        }
+        let answer = f(machines.get_mut(node).unwrap(), &self.temper);
+        let out = machines.values().filter(|m| m.cordoned || m.phase != Phase::Up).count();
+        let mut most = self.most_out.lock().unwrap();
+        *most = (*most).max(out);
+        answer
+    }
+
+    /// What becomes of this call.
+    fn fate(&self, is_look: bool) -> Fate {
+        let mut dice = self.dice.lock().unwrap();
+        if self.temper.faulty == 0 || (is_look && !self.temper.looks) || dice.roll(self.temper.faulty) != 0 {
+            return Fate::Fine;
+        }
+        match dice.roll(5) {
+            0 => Fate::RequestLost,
+            1 if !is_look => Fate::ReplyLost,
+            2 => Fate::Slow(Duration::from_millis(500 + 1000 * dice.roll(15))),
+            3 if !is_look => Fate::Refused,
+            4 if !is_look => Fate::NotSent,
+            _ => Fate::RequestLost,
+        }
+    }
+
+    async fn look<T>(&self, node: &str, f: impl FnOnce(&mut Machine, &Temper) -> Result<T, Fault>) -> Result<T, Fault> {
+        tokio::time::sleep(Duration::from_millis(40)).await;
+        match self.fate(true) {
+            Fate::Slow(d) => tokio::time::sleep(d).await,
+            Fate::Fine => {}
+            _ => return Err(Fault::new(FaultKind::Unreachable, format!("{node}: no answer to a look"))),
+        }
+        self.with(node, f)
+    }
+
+    async fn change(&self, node: &str, f: impl FnOnce(&mut Machine, &Temper) -> Result<(), Fault>) -> Result<(), Fault> {
+        tokio::time::sleep(Duration::from_millis(40)).await;
+        let fate = self.fate(false);
+        let lost = || Err(Fault::new(FaultKind::Unknown, format!("{node}: no answer")));
+        match fate {
+            Fate::NotSent => return Err(Fault::new(FaultKind::Unreachable, format!("{node}: connection refused"))),
+            Fate::Refused => return Err(Fault::new(FaultKind::Unwilling, format!("{node}: busy"))),
+            Fate::RequestLost => return lost(),
+            Fate::Slow(d) => tokio::time::sleep(d).await,
+            Fate::Fine | Fate::ReplyLost => {}
+        }
+        let answer = self.with(node, f);
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        if matches!(fate, Fate::ReplyLost) && answer.is_ok() { lost() } else { answer }
+    }
+}
+
+enum Fate {
+    Fine,
+    RequestLost,
+    ReplyLost,
+    Refused,
+    NotSent,
+    Slow(Duration),
+}
+
+impl Machine {
+    fn tick(&mut self, temper: &Temper, first: bool) {
+        let now = Instant::now();
+        let due: Vec<_> = self.pending.extract_if(.., |(at, _)| *at <= now).collect();
+        for (at, verb) in due {
+            self.obey(at, verb, temper, first);
+        }
+        if let Phase::Stopping(at, reboot) = self.phase
+            && at <= now
+        {
+            self.cut();
+            self.phase = if reboot { Phase::Booting(at + BOOT) } else { Phase::Off };
+        }
+        if let Phase::Booting(at) = self.phase
+            && at <= now
+            && !(temper.never_boots && first)
+        {
+            self.boots += 1;
+            self.up_since = at;
+            self.phase = Phase::Up;
+            if temper.boots_twice && first && self.boots == 1 {
+                self.pending.push((at + Duration::from_secs(20), ResetType::ForceRestart));
+            }
+        }
+    }
+    fn obey(&mut self, at: Instant, verb: ResetType, temper: &Temper, first: bool) {
+        use ResetType::*;
+        if first && temper.ignores.contains(&verb) {
+            return;
+        }
+        match (verb, &self.phase) {
+            (On, Phase::Off) => self.phase = Phase::Booting(at + BOOT),
+            (On, _) | (_, Phase::Off) => {}
+            (GracefulRestart, Phase::Up) => self.phase = Phase::Stopping(at + Duration::from_secs(15), true),
+            (GracefulShutdown, Phase::Up) => self.phase = Phase::Stopping(at + Duration::from_secs(15), false),
+            (GracefulRestart | GracefulShutdown, _) => {}
+            (ForceOff, _) => {
+                self.cut();
+                self.phase = Phase::Off;
+            }
+            _ => {
+                self.cut();
+                self.phase = Phase::Booting(at + BOOT);
+            }
+        }
+    }
+    fn cut(&mut self) {
+        self.lost += self.pods.len() as u32;
+    }
+    pub fn up(&self) -> bool {
+        self.phase == Phase::Up
+    }
+    fn boot_id(&self, name: &str) -> String {
+        format!("{name}-boot-{}", self.boots)
+    }
+}
+
+fn identity(name: &str) -> Identity {
+    let n: u32 = name[1..].parse().unwrap();
+    Identity { uuid: Some(format!("4c4c4544-0051-3010-8052-b4c04f4e4d{n:02x}")), serial: Some(format!("SN-000{n}")), ..Identity::default() }
+}
+
+pub struct FakeCluster(pub Arc<World>);
+#[async_trait]
+impl Cluster for FakeCluster {
+    async fn probe(&self) -> Result<Reached, Fault> {
+        Ok(Reached { what: "simulated".into(), lease: false, missing_rights: Vec::new(), warnings: Vec::new() })
+    }
+    async fn members(&self) -> Result<Vec<Member>, Fault> {
+        self.0.look("n0", |_, _| Ok(())).await.map(|()| {
+            let names: Vec<String> = self.0.machines.lock().unwrap().keys().cloned().collect();
+            let member = |name: String| {
+                let (out, run) = self.0.with(&name, |m, _| {
+                    (
+                        if !m.up() {
+                            Some("NotReady")
+                        } else if m.cordoned {
+                            Some("SchedulingDisabled")
+                        } else {
+                            None
+                        },
+                        m.mark.clone(),
+                    )
+                });
+                Member { identity: identity(&name), name, out: out.map(String::from), run, since: None }
+            };
+            names.into_iter().map(member).collect()
+        })
+    }
+    async fn look(&self, node: &str, ask: &Ask) -> Result<NodeView, Fault> {
+        self.0
+            .look(node, |m, temper| {
+                let mut moves = Vec::new();
+                let ours = m.mark.is_some() && m.mark == ask.run.as_ref().map(|r| r.0.clone());
+                if !ours {
+                    let mut act = Act::new("cluster", format!("cordon {node}"), Repeat::Freely);
+                    act.borrows = Some(Loan {
+                        id: LoanId("cordon".into()),
+                        to: "cluster".into(),
+                        owed: format!("uncordon {node}"),
+                        before: json!({ "unschedulable": m.cordoned }),
+                        first: false,
+                    });
+                    moves.push(act);
+                } else {
+                    for pod in &m.pods {
+                        let mut act = Act::new("cluster", format!("evict {pod}"), Repeat::Freely);
+                        act.args = json!({ "pod": pod });
+                        moves.push(act);
+                    }
+                }
+                let workloads = m.pods.iter().map(|p| Workload { kind: "pod".into(), name: p.clone(), leaving: false, stuck: None }).collect();
+                let blockers =
+                    if temper.stuck && node == "n1" && ours { vec![Blocker::new("shop/n1-0", "PodDisruptionBudget shop/n1 allows none")] } else { vec![] };
+                Ok(NodeView {
+                    identity: identity(node),
+                    boot: Some(Boot::Id(m.boot_id(node))),
+                    ready: m.up(),
+                    not_ready: if m.up() { vec![] } else { vec!["kubelet is silent".into()] },
+                    enabled: !m.cordoned,
+                    in_maintenance: m.cordoned,
+                    marked_by: m.mark.clone(),
+                    workloads,
+                    fixed: 0,
+                    moves,
+                    blockers,
+                    impossible: vec![],
+                    notes: vec![],
+                })
+            })
+            .await
+    }
+    async fn act(&self, node: &str, act: &Act, ask: &Ask) -> Result<(), Fault> {
+        self.0
+            .change(node, |m, temper| {
+                match act.what.split(' ').next() {
+                    Some("cordon") => (m.cordoned, m.mark) = (true, ask.run.as_ref().map(|r| r.0.clone())),
+                    Some("restore") => (m.cordoned, m.mark) = (act.args["unschedulable"] == json!(true), None),
+                    Some("evict") if temper.stuck && node == "n1" => return Err(Fault::new(FaultKind::Unwilling, "429 PodDisruptionBudget shop/n1")),
+                    Some("evict") => m.pods.retain(|p| json!(p) != act.args["pod"]),
+                    other => panic!("unknown act {other:?}"),
+                }
+                Ok(())
+            })
+            .await
+    }
+    fn give_back(&self, node: &str, loan: &Loan) -> Act {
+        Act { args: loan.before.clone(), ..Act::new("cluster", format!("restore {node}"), Repeat::Freely) }
+    }
+    async fn is_paid(&self, node: &str, loan: &Loan) -> Result<bool, Fault> {
+        self.0.look(node, |m, _| Ok(m.mark.is_none() && json!({ "unschedulable": m.cordoned }) == loan.before)).await
+    }
+    async fn lease(&self, _: &str, _: Duration) -> Result<LeaseAnswer, Fault> {
+        Ok(LeaseAnswer::Unsupported)
+    }
+    async fn lease_holder(&self) -> Result<LeaseAnswer, Fault> {
+        Ok(LeaseAnswer::Unsupported)
+    }
+    async fn drop_lease(&self, _: &str) -> Result<(), Fault> {
+        Ok(())
+    }
+}
+
+/// `node` is what the inventory says, `wired` what the cable says.
+pub struct FakeBmc {
+    pub world: Arc<World>,
+    pub node: NodeName,
+    pub wired: String,
+}
+#[async_trait]
+impl Bmc for FakeBmc {
+    fn protocol(&self) -> &'static str {
+        "fake"
+    }
+    fn endpoint(&self) -> String {
+        format!("fake://{}", self.node)
+    }
+    async fn look(&self) -> Result<BmcView, Fault> {
+        self.world
+            .look(&self.wired, |m, _| {
+                let power = if m.phase == Phase::Off { Power::Off } else { Power::On };
+                Ok(BmcView {
+                    protocol: "fake".into(),
+                    endpoint: self.endpoint(),
+                    identity: identity(&self.wired),
+                    power,
+                    verbs: vec![],
+                    reset_marker: None,
+                    product: None,
+                    warnings: vec![],
+                })
+            })
+            .await
+    }
+    async fn power(&self, verb: ResetType, permit: &mut Permit) -> Result<(), Fault> {
+        permit.spend(Some(&self.node), verb)?;
+        let intended = {
+            let records = self.world.store.load(&self.world.run, 0).await.unwrap();
+            records.iter().rev().find_map(|r| match &r.event {
+                Event::ActIntended { node, act, .. } if *node == self.node => Some(act.args["verb"] == json!(verb)),
+                Event::ActSettled { node, .. } if *node == self.node => Some(false),
+                _ => None,
+            }) == Some(true)
+        };
+        self.world
+            .change(&self.wired, |m, temper| {
+                m.unjournalled += u32::from(!intended);
+                let lag = if self.wired == "n1" { temper.lag } else { Duration::from_secs(2) };
+                m.verbs.push(verb);
+                m.pending.push((Instant::now() + lag, verb));
+                Ok(())
+            })
+            .await
+    }
+    async fn close(&self) {}
+}
+
+pub struct FakeHost(pub Arc<World>, pub String);
+#[async_trait]
+impl Host for FakeHost {
+    fn endpoint(&self) -> String {
+        format!("fake://{}", self.1)
+    }
+    async fn look(&self) -> Result<HostView, Fault> {
+        let name = &self.1;
+        self.0
+            .look(name, |m, temper| {
+                if !m.up() {
+                    return Err(Fault::new(FaultKind::Unreachable, format!("{name}: no route to host")));
+                }
+                let other = temper.other_system && name == "n1" && m.boots > 0;
+                Ok(HostView {
+                    boot_id: m.boot_id(name),
+                    uptime_s: m.up_since.elapsed().as_secs_f64(),
+                    identity: Identity { machine_id: Some(format!("{:032x}", 1 + name.len() + usize::from(other))), ..identity(name) },
+                    root_fs: Some(if other { "live".into() } else { "root".into() }),
+                    system_state: Some("running".into()),
+                    ..HostView::default()
+                })
+            })
+            .await
+    }
+    async fn exec(&self, _: &Command) -> Result<Output, Fault> {
+        let sick = self.0.temper.sick && self.1 == "n1";
+        self.0
+            .look(&self.1, |m, _| {
+                if m.up() {
+                    Ok(Output { status: i32::from(sick), stdout: String::new(), stderr: String::new(), dropped: 0 })
+                } else {
+                    Err(Fault::new(FaultKind::Unreachable, "down"))
+                }
+            })
+            .await
+    }
+    async fn close(&self) {}
+}
+
+pub struct FakeNet;
+#[async_trait]
+impl Net for FakeNet {
+    async fn http(&self, _: &HttpAsk) -> Result<HttpSeen, Fault> {
+        Err(Fault::new(FaultKind::Unreachable, "no network in the simulation"))
+    }
+    async fn tcp(&self, _: &str, _: u16, _: Span) -> Result<(), Fault> {
+        Err(Fault::new(FaultKind::Unreachable, "no network in the simulation"))
+    }
+}
+
+/// Gets well or not, as the world wants.
+pub struct Service;
+#[async_trait]
+impl pitstop::checks::Check for Service {
+    fn describe(&self) -> String {
+        "service: agent".into()
+    }
+    async fn look(&self, probe: &pitstop::checks::Probe<'_>) -> Result<pitstop::checks::Verdict, Fault> {
+        let host = probe.host.unwrap();
+        let output = host.exec(&Command { line: "true".into(), limit: Span::seconds(5), stdin: None }).await?;
+        Ok(match output.status {
+            0 => pitstop::checks::Verdict::Healthy(json!("active")),
+            _ => pitstop::checks::Verdict::Unhealthy(vec![Blocker::new("agent", "inactive")]),
+        })
+    }
+}
