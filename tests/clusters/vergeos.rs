@@ -113,7 +113,7 @@ impl Lab {
 }
 
 fn ask(unmovable: Unmovable) -> Ask {
-    Ask { run: None, reason: None, unmovable }
+    Ask { unmovable, ..Ask::default() }
 }
 
 async fn until(driver: &Arc<dyn Cluster>, node: &str, unmovable: Unmovable, what: &str, holds: impl Fn(&NodeView) -> bool) -> NodeView {
@@ -150,10 +150,10 @@ async fn pay(driver: &Arc<dyn Cluster>, node: &str, loan: &Loan) {
 async fn a_node_is_emptied_rebooted_and_comes_back() {
     let lab = lab(|_| {}).await;
     let driver = lab.driver();
-    assert_eq!(lab.running("m2"), ["vm app-node2", "vm db-node2"]);
     let before = driver.look("node2", &ask(Unmovable::Refuse)).await.unwrap();
     assert!(before.ready && before.enabled && !before.in_maintenance && before.workloads.len() == 2, "{before:#?}");
     assert_eq!(before.identity.bmc_address.as_deref(), Some("192.0.2.12"));
+    assert_eq!(lab.running("m2"), ["vm app-node2", "vm db-node2"]);
 
     let loan = send(&driver, "node2", Unmovable::Refuse).await.unwrap();
     assert_eq!((loan.to.as_str(), &loan.before["maintenance"]), ("cluster", &json!(false)));
