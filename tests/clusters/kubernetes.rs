@@ -39,10 +39,10 @@ fn connect(dir: &Path, more: Value) -> Arc<dyn Cluster> {
 }
 
 fn ask(run: &str) -> Ask {
-    Ask { run: Some(RunId(run.into())), reason: Some("new kernel".into()), ..Ask::default() }
+    Ask { run: Some(RunId(run.into())), reason: Some("new kernel".into()), unmovable: Unmovable::Refuse, ..Ask::default() }
 }
 fn nobody() -> Ask {
-    Ask { run: None, reason: None, ..Ask::default() }
+    Ask::default()
 }
 
 #[derive(Clone, Default)]

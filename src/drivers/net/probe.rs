@@ -71,8 +71,9 @@ mod tests {
             let mut held = Vec::new();
             while let Ok((mut stream, _)) = listener.accept().await {
                 let mut request = [0; 4096];
-                stream.read(&mut request).await.ok();
-                stream.write_all(&answer).await.ok();
+                if stream.read(&mut request).await.is_ok() {
+                    stream.write_all(&answer).await.ok();
+                }
                 if !close {
                     held.push(stream);
                 }

@@ -166,7 +166,7 @@ fn read(server: &Server, path: &[&str], uri: &Uri) -> Response {
     world.tick();
     let Some(mut rows) = world.table(table) else { return refuse(404, &format!("table {table} not found")) };
     if let Some(key) = key {
-        rows.retain(|row| row["$key"] == key || row["$key"].to_string() == key);
+        rows.retain(|row| row["$key"].as_str().map_or_else(|| row["$key"].to_string(), str::to_owned) == key);
     }
     match table::answer(rows, &query) {
         Ok(rows) if key.is_none() => axum::Json(rows).into_response(),
