@@ -1,5 +1,6 @@
 //! pitstop takes bare-metal servers out of service, through firmware, patches and reboots, and back, safely, out of band.
 pub mod checks;
+pub mod cli;
 pub mod drivers;
 pub mod due;
 pub mod engine;

@@ -1,11 +1,11 @@
 //! `pitstop check`: can every node be reached, and may we act? Reads only.
 use super::{args::Selection, connect::Wiring, context::Context, failure::Failure, history, plan};
 use crate::{
-    playbook::{Limits, Playbook},
+    plan::{Input, PlaybookInput},
     report::check_screen,
     survey,
 };
-use std::time::Instant;
+use std::{collections::BTreeMap, time::Instant};
 
 pub async fn run(cx: &Context, selection: Selection) -> Result<u8, Failure> {
     let inventory = cx.inventory()?;
@@ -15,13 +15,12 @@ pub async fn run(cx: &Context, selection: Selection) -> Result<u8, Failure> {
     let begun = Instant::now();
     let doors = Wiring::of_inventory(&inventory, &nodes).doors(cx).await;
     let survey = survey::take(cx.clock.now(), &doors, &[], &cx.ask()).await;
+    let history = match cx.store_url()?.exists() {
+        true => history::of(&*cx.store().await?, &plan::clusters_of(&inventory, &nodes), cx.clock.now()).await?,
+        false => BTreeMap::new(),
+    };
     // The planner's verdict, under a playbook that asks for nothing.
-    let nothing = Playbook { name: "check".into(), description: String::new(), limits: Limits::default(), due: Vec::new(), steps: Vec::new() };
-    let mut input = plan::input(&inventory, &nothing, &nodes, &survey);
-    if cx.store_url()?.exists() {
-        let store = cx.store().await?;
-        input.history = history::of(&*store, &plan::clusters_of(&inventory, &nodes), cx.clock.now()).await?;
-    }
+    let input = Input::new(&inventory, nodes.iter().cloned(), PlaybookInput::none(), &survey, history, cx.clock.now());
     let checked = check_screen::check(&input, begun.elapsed());
     if cx.json {
         cx.data(&checked)?;

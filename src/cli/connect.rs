@@ -67,7 +67,8 @@ impl Wiring {
         let clusters = self.clusters.iter().map(|(name, setting)| (name.clone(), cluster_of(cx, &self.base, name, setting))).collect();
         let mut nodes = BTreeMap::new();
         for (name, wiring) in &self.nodes {
-            let mut doors = NodeDoors { seats: wiring.seats.clone(), host: wiring.host.as_ref().map(|h| host_of(cx, &self.base, name, h, &wiring.trust)), bmc: Vec::new() };
+            let mut doors =
+                NodeDoors { seats: wiring.seats.clone(), host: wiring.host.as_ref().map(|h| host_of(cx, &self.base, name, h, &wiring.trust)), bmc: Vec::new() };
             for setting in &wiring.bmc {
                 doors.bmc.push(door(cx, &self.base, name, setting, &wiring.trust).await);
             }
@@ -104,13 +105,13 @@ pub fn host_of(cx: &Context, base: &Path, node: &NodeName, setting: &Setting, tr
     config.connect(&cx.connect(base, Some(node), trust.clone()))
 }
 
-/// The inventory vouches for machines of kind `none`: in words.
-pub fn vouched(setting: &Setting) -> Option<String> {
-    kinds::make(cluster::KINDS, setting).ok()?.vouched().map(str::to_owned)
-}
-
 /// Everything the engine works through, from the frozen plan alone.
-pub fn for_run(cx: &Context, run: &RunId, plan: &Plan, reason: Option<String>) -> Result<(BTreeMap<NodeName, Arc<Cx>>, BTreeMap<ClusterName, Arc<dyn Cluster>>), Fault> {
+pub fn for_run(
+    cx: &Context,
+    run: &RunId,
+    plan: &Plan,
+    reason: Option<String>,
+) -> Result<(BTreeMap<NodeName, Arc<Cx>>, BTreeMap<ClusterName, Arc<dyn Cluster>>), Fault> {
     let base = PathBuf::from(&plan.base);
     let mut clusters = BTreeMap::new();
     for (name, setting) in &plan.clusters {
@@ -124,7 +125,9 @@ pub fn for_run(cx: &Context, run: &RunId, plan: &Plan, reason: Option<String>) -
         let seats: Result<Vec<Seat>, Fault> = planned
             .seats
             .iter()
-            .map(|s| Ok(Seat { cluster: s.cluster.clone(), node: s.node.clone(), driver: clusters.get(&s.cluster).cloned().ok_or_else(|| missing(&s.cluster))? }))
+            .map(|s| {
+                Ok(Seat { cluster: s.cluster.clone(), node: s.node.clone(), driver: clusters.get(&s.cluster).cloned().ok_or_else(|| missing(&s.cluster))? })
+            })
             .collect();
         let checks: Result<Vec<(At, Box<dyn Check>)>, Fault> = planned
             .checks

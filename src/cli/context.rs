@@ -10,7 +10,7 @@ use crate::{
     inventory::{self, Inventory},
     model::{Clock, Connect, NodeName, Trust},
     playbook::{ConfigErrors, Playbook},
-    report::text::Screen,
+    report::{Paint, Screen},
 };
 use std::{
     collections::BTreeSet,
@@ -34,8 +34,12 @@ impl Context {
             Color::Never => false,
             Color::Auto => terminal && std::env::var_os("NO_COLOR").is_none(),
         };
-        let width = if terminal { usize::from(console_width()) } else { 120 };
-        Context { json: global.json, clock: Arc::new(SystemClock), screen: Screen { width, color }, global }
+        let screen = Screen::new(terminal, color);
+        Context { json: global.json, clock: Arc::new(SystemClock), screen, global }
+    }
+
+    pub fn paint(&self) -> Paint {
+        if self.screen.color { Paint::ALWAYS } else { Paint::PLAIN }
     }
 
     /// `-i`, then `./inventory`, then `/etc/pitstop/inventory`.
@@ -68,14 +72,17 @@ impl Context {
     }
     fn look(&self) -> inventory::Look {
         match std::io::stderr().is_terminal() {
-            true => inventory::Look::Drawn { colour: self.global.color != Color::Never && std::env::var_os("NO_COLOR").is_none(), width: usize::from(console_width()) },
+            true => inventory::Look::Drawn { colour: self.global.color != Color::Never && std::env::var_os("NO_COLOR").is_none(), width: self.screen.width },
             false => inventory::Look::Plain,
         }
     }
 
     pub fn selected(&self, inventory: &Inventory, selection: &super::args::Selection) -> Result<BTreeSet<NodeName>, Failure> {
-        inventory::select(inventory, &selection.nodes, selection.filter.as_deref(), selection.all)
-            .map_err(|e| Failure { code: USAGE, what: e.message.clone(), next: e.help.clone() })
+        inventory::select(inventory, &selection.nodes, selection.filter.as_deref(), selection.all).map_err(|e| Failure {
+            code: USAGE,
+            what: e.message.clone(),
+            next: e.help.clone(),
+        })
     }
 
     pub fn store_url(&self) -> Result<StoreUrl, Failure> {
@@ -110,9 +117,4 @@ impl Context {
         println!("{text}");
         Ok(())
     }
-}
-
-/// Of the terminal, where the shell says so.
-fn console_width() -> u16 {
-    std::env::var("COLUMNS").ok().and_then(|c| c.parse().ok()).filter(|c| *c >= 60).unwrap_or(100)
 }

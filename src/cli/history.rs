@@ -8,7 +8,7 @@ use crate::{
     },
     event::{End, Event},
     model::{ClusterName, Loan, NodeName, RunId, Timestamp, since},
-    plan::input::History,
+    plan::History,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -84,6 +84,15 @@ pub async fn unfinished(store: &dyn Store, clusters: &BTreeSet<ClusterName>, nod
 pub fn refuse_unfinished(found: &[(RunHead, Vec<NodeName>)]) -> Result<(), Failure> {
     let Some((head, open)) = found.first() else { return Ok(()) };
     let nodes: Vec<String> = open.iter().map(ToString::to_string).collect();
-    Err(Failure::new(UNFINISHED, format!("run {} ({}) of cluster {} is not finished: {} of its nodes here; nothing was started", head.run, head.playbook, head.cluster, nodes.join(", ")))
-        .next(format!("pitstop resume {}", head.run)))
+    Err(Failure::new(
+        UNFINISHED,
+        format!(
+            "run {} ({}) of cluster {} is not finished: {} of its nodes here; nothing was started",
+            head.run,
+            head.playbook,
+            head.cluster,
+            nodes.join(", ")
+        ),
+    )
+    .next(format!("pitstop resume {}", head.run)))
 }

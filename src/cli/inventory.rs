@@ -1,6 +1,6 @@
 //! `pitstop inventory`: is it right, what is in it, what does a selection mean? Contacts nothing.
 use super::{args::InventoryArgs, context::Context, failure::Failure};
-use crate::report::text::plural;
+use crate::report::plural;
 
 pub async fn run(cx: &Context, args: InventoryArgs) -> Result<u8, Failure> {
     let inventory = cx.inventory()?;
@@ -10,7 +10,9 @@ pub async fn run(cx: &Context, args: InventoryArgs) -> Result<u8, Failure> {
     let shown = nodes.iter().filter_map(|name| Some((name, inventory.nodes.get(name)?)));
     if cx.json {
         let nodes: std::collections::BTreeMap<_, _> = shown.collect();
-        cx.data(&serde_json::json!({ "base": inventory.base, "time": inventory.time, "clusters": inventory.clusters, "nodes": nodes, "checks": inventory.checks }))?;
+        cx.data(
+            &serde_json::json!({ "base": inventory.base, "time": inventory.time, "clusters": inventory.clusters, "nodes": nodes, "checks": inventory.checks }),
+        )?;
         return Ok(0);
     }
     let width = nodes.iter().map(|n| n.0.len()).max().unwrap_or(0);

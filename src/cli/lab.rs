@@ -25,7 +25,8 @@ pub async fn run(cx: &Context, args: Lab) -> Result<u8, Failure> {
         return Err(Failure::new(USAGE, "--nodes takes a number from 1 to 5000"));
     }
     let order = Order { nodes: args.nodes, faults, only: None, pace: Pace::default() };
-    let mut lab = setup::start(&args.dir, &order).await.map_err(|e| Failure::new(CONFIGURATION, format!("the lab cannot start in {}: {e}", args.dir.display())))?;
+    let mut lab =
+        setup::start(&args.dir, &order).await.map_err(|e| Failure::new(CONFIGURATION, format!("the lab cannot start in {}: {e}", args.dir.display())))?;
     if cx.json {
         cx.data(&serde_json::json!({ "inventory": lab.inventory, "record": lab.record, "nodes": lab.nodes.iter().map(|(n, _)| n).collect::<Vec<_>>() }))?;
     }

@@ -18,12 +18,14 @@ use crate::{
     plan::{FORMAT, Plan},
     report::{
         exit,
-        progress::{self, Observer},
+        fold::fold,
+        progress::{JsonLines, Observer, Plain, Terminal},
         summary,
     },
 };
 use std::{
     collections::BTreeMap,
+    io::IsTerminal,
     sync::{Arc, Mutex},
 };
 use tokio::sync::mpsc;
@@ -62,7 +64,7 @@ pub fn with_crash(store: Arc<dyn Store>, test: &TestHooks) -> Result<Arc<dyn Sto
 
 pub async fn all(cx: &Context, store: Arc<dyn Store>, jobs: Vec<Job>, test: &TestHooks) -> Result<u8, Failure> {
     let store = with_crash(store, test)?;
-    let observer: Arc<Mutex<Box<dyn Observer>>> = Arc::new(Mutex::new(progress::observer(cx.json, cx.screen)));
+    let observer: Arc<Mutex<Box<dyn Observer>>> = Arc::new(Mutex::new(observer(cx)));
     let group = (jobs.len() > 1).then(|| new_run().0);
     let mut engines = Vec::new();
     let mut held = Vec::new();
@@ -97,7 +99,8 @@ pub async fn all(cx: &Context, store: Arc<dyn Store>, jobs: Vec<Job>, test: &Tes
         });
     }
     for job in &jobs {
-        observer.lock().expect("BUG: poisoned").begin(&job.run, &job.plan);
+        let earlier = store.load(&job.run, 0).await?;
+        observer.lock().expect("BUG: poisoned").earlier(&earlier);
     }
 
     let (senders, receivers): (Vec<_>, Vec<_>) = engines.iter().map(|_| mpsc::channel(8)).unzip();
@@ -118,21 +121,31 @@ pub async fn all(cx: &Context, store: Arc<dyn Store>, jobs: Vec<Job>, test: &Tes
     observer.lock().expect("BUG: poisoned").finish();
 
     let mut reports = Vec::new();
-    let mut code = None;
+    let mut codes = Vec::new();
     for (job, end) in jobs.iter().zip(ends) {
         store.unlock(&job.lock).await.ok(); // freed with the process at the latest
         if let Err(error) = end {
             let failure = ended(&job.run, error);
             eprintln!("pitstop: {}", failure.what);
             failure.next.iter().for_each(|next| eprintln!("next: {next}"));
-            code = Some(exit::worst(code.unwrap_or(0), failure.code));
+            codes.push(failure.code);
         }
-        reports.push(summary::fold(&store.load(&job.run, 0).await?, Some(&job.plan)));
+        reports.extend(fold(&store.load(&job.run, 0).await?, Some(&job.plan)));
     }
     if !cx.json {
-        reports.iter().for_each(|report| print!("{}", report.text(cx.screen, cx.clock.now())));
+        reports.iter().for_each(|report| print!("{}", summary::text(report, cx.paint())));
     }
-    Ok(exit::worst(code.unwrap_or(0), exit::code(&reports)))
+    codes.push(exit::code(&reports));
+    Ok(codes.into_iter().fold(0, exit::worst))
+}
+
+/// Records as JSON on stdout, bars on a terminal, one line per change elsewhere.
+fn observer(cx: &Context) -> Box<dyn Observer> {
+    match (cx.json, std::io::stderr().is_terminal()) {
+        (true, _) => Box::new(JsonLines::new(std::io::stdout())),
+        (false, true) => Box::new(Terminal::new(cx.paint())),
+        (false, false) => Box::new(Plain::new(std::io::stderr())),
+    }
 }
 
 /// The cluster's own lock, where it can carry one: a current one of another owner is exit 8 whatever our store says.
@@ -143,7 +156,8 @@ async fn leases(clusters: &BTreeMap<ClusterName, Arc<dyn Cluster>>, owner: &Owne
             LeaseAnswer::Ours => taken.push(cluster.clone()),
             LeaseAnswer::Unsupported => {}
             LeaseAnswer::Held { by, since } => {
-                return Err(Failure::new(LOCKED, format!("{name} is held by {by} since {since}, says the lock in the cluster itself")).next("pitstop status, or wait for it"));
+                return Err(Failure::new(LOCKED, format!("{name} is held by {by} since {since}, says the lock in the cluster itself"))
+                    .next("pitstop status, or wait for it"));
             }
         }
     }

@@ -21,7 +21,8 @@ impl Secrets for MachineSecrets {
             SecretRef::Env(name) => env::var(name).map_err(|e| denied(e.to_string()).next(format!("set {name} for this process")))?,
             SecretRef::File(path) => file(path.into())?,
             SecretRef::Credential(name) => {
-                let dir = env::var_os("CREDENTIALS_DIRECTORY").ok_or_else(|| denied("$CREDENTIALS_DIRECTORY is not set: not started by systemd with LoadCredential".into()))?;
+                let dir = env::var_os("CREDENTIALS_DIRECTORY")
+                    .ok_or_else(|| denied("$CREDENTIALS_DIRECTORY is not set: not started by systemd with LoadCredential".into()))?;
                 file(PathBuf::from(dir).join(name))?
             }
         };

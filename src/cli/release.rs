@@ -8,7 +8,7 @@ use super::{
 use crate::{
     engine::{
         node::Phase,
-        store::{Request, RunFilter, Store},
+        store::{Request, RunFilter},
     },
     event::Event,
     model::NodeName,

@@ -6,8 +6,8 @@ use super::{
     resume,
 };
 use crate::{
-    engine::store::{RunFilter, Store},
-    report::summary,
+    engine::store::RunFilter,
+    report::{fold::fold, summary},
 };
 
 pub async fn run(cx: &Context, args: ReportArgs) -> Result<u8, Failure> {
@@ -24,11 +24,12 @@ pub async fn run(cx: &Context, args: ReportArgs) -> Result<u8, Failure> {
         return Ok(0);
     }
     let plan = store.plan(&head.run).await.ok();
-    let report = summary::fold(&store.load(&head.run, 0).await?, plan.as_ref());
+    let empty = || Failure::new(USAGE, format!("run {} has not begun", head.run)).next(format!("pitstop resume {}", head.run));
+    let report = fold(&store.load(&head.run, 0).await?, plan.as_ref()).ok_or_else(empty)?;
     if cx.json {
         cx.data(&report)?;
     } else {
-        print!("{}", report.text(cx.screen, cx.clock.now()));
+        print!("{}", summary::text(&report, cx.paint()));
     }
     Ok(0)
 }

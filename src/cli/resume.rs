@@ -49,7 +49,8 @@ pub async fn one(store: &dyn Store, typed: &str) -> Result<RunHead, Failure> {
 /// Something would move by itself: not only nodes that wait for a person.
 async fn to_do(store: &dyn Store, head: &RunHead) -> Result<bool, Failure> {
     let fleet = history::fold(store, &head.run).await?;
-    Ok(fleet.nodes.values().any(|n| matches!(n.phase, Phase::Ready { .. } | Phase::Working { .. } | Phase::Waiting)) || !store.asked(&head.run).await?.is_empty())
+    Ok(fleet.nodes.values().any(|n| matches!(n.phase, Phase::Ready { .. } | Phase::Working { .. } | Phase::Waiting))
+        || !store.asked(&head.run).await?.is_empty())
 }
 
 pub async fn take_up(cx: &Context, store: Arc<dyn Store>, heads: Vec<RunHead>, test: &TestHooks) -> Result<u8, Failure> {

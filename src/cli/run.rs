@@ -9,9 +9,10 @@ use super::{
     plan::{self, PlanFile, clusters_of, digest_of},
 };
 use crate::{
+    drivers::cluster::Ask,
     engine::store::{Lock, Store},
     model::{ClusterName, NodeName, RunId},
-    plan::{Plan, drift::drift, input::Input, make},
+    plan::{Input, Plan, drift, make},
     survey,
 };
 use std::{
@@ -37,7 +38,12 @@ pub async fn run(cx: &Context, args: RunArgs) -> Result<u8, Failure> {
         }
     }
     let mut locks = take(cx, &*store, &clusters, &nodes).await?;
-    cx.say(&format!("{name}: {} {}: {}", nodes.len(), if nodes.len() == 1 { "node" } else { "nodes" }, crate::model::hostlist::compress(nodes.iter().map(|n| n.0.as_str()))));
+    cx.say(&format!(
+        "{name}: {} {}: {}",
+        nodes.len(),
+        if nodes.len() == 1 { "node" } else { "nodes" },
+        crate::model::hostlist::compress(nodes.iter().map(|n| n.0.as_str()))
+    ));
     let plans = plan::make_plans(cx, &inventory, &playbook, &nodes, Some(&*store)).await?;
     let jobs = submit(&*store, plans, &mut locks).await?;
     let code = launch::all(cx, store.clone(), jobs, &args.test).await?;
@@ -78,7 +84,9 @@ async fn give_up(store: &dyn Store, locks: Locks) {
 
 /// Exactly the reviewed plan, unless the world has moved in a way that matters.
 async fn reviewed(cx: &Context, path: &Path, args: &RunArgs) -> Result<u8, Failure> {
-    let wrong = |e: String| Failure::new(CONFIGURATION, format!("{} is no plan of this program: {e}", path.display())).next("make a new one: pitstop plan PLAYBOOK NODES -o FILE");
+    let wrong = |e: String| {
+        Failure::new(CONFIGURATION, format!("{} is no plan of this program: {e}", path.display())).next("make a new one: pitstop plan PLAYBOOK NODES -o FILE")
+    };
     let text = fs::read(path).map_err(|e| Failure::new(CONFIGURATION, format!("cannot read {}: {e}", path.display())))?;
     let file: PlanFile = serde_json::from_slice(&text).map_err(|e| wrong(e.to_string()))?;
     if let Some(plan) = file.plans.iter().find(|p| p.format != crate::plan::FORMAT) {
@@ -92,8 +100,10 @@ async fn reviewed(cx: &Context, path: &Path, args: &RunArgs) -> Result<u8, Failu
     let mut moved = Vec::new();
     for plan in &file.plans {
         let doors = Wiring::of_plan(plan).doors(cx).await;
-        let survey = survey::take(cx.clock.now(), &doors, &[], &cx.ask()).await;
-        let fresh = make::make(&Input::again(plan, false, &survey, histories.clone())).map_err(plan::refused)?;
+        // The look's answers depend on what may be done with what cannot move; the survey itself does not.
+        let unmovable = plan.steps.iter().find_map(|s| serde_json::from_value(s.step.body.get("unmovable")?.clone()).ok()).unwrap_or_default();
+        let survey = survey::take(cx.clock.now(), &doors, &[], &Ask { unmovable, ..cx.ask() }).await;
+        let fresh = make(&Input::again(plan, false, &survey, histories.clone())).map_err(plan::refused)?;
         let same = fresh.iter().find(|f| f.cluster == plan.cluster);
         match same {
             Some(fresh) => moved.extend(drift(plan, fresh)),

@@ -1,18 +1,28 @@
 //! `pitstop runs`: what the store knows.
 use super::{args::RunsArgs, context::Context, failure::Failure};
-use crate::{engine::store::RunFilter, report::runs};
+use crate::{
+    engine::store::RunFilter,
+    report::{
+        fold::fold,
+        runs::{self, RunRow},
+    },
+};
 
 pub async fn run(cx: &Context, args: RunsArgs) -> Result<u8, Failure> {
-    let heads = match cx.store_url()?.exists() {
-        true => cx.store().await?.runs(&RunFilter { unfinished: args.unfinished, ..RunFilter::default() }).await?,
-        false => Vec::new(),
-    };
+    let mut rows = Vec::new();
+    if cx.store_url()?.exists() {
+        let store = cx.store().await?;
+        for head in store.runs(&RunFilter { unfinished: args.unfinished, ..RunFilter::default() }).await? {
+            let report = fold(&store.load(&head.run, 0).await?, None);
+            rows.extend(report.map(|r| RunRow::of(&r, head.holder.map(|h| h.to_string()))));
+        }
+    }
     if cx.json {
-        cx.data(&heads)?;
-    } else if heads.is_empty() {
+        cx.data(&rows)?;
+    } else if rows.is_empty() {
         cx.say(&format!("no runs in {}", cx.store_url()?));
     } else {
-        print!("{}", runs::text(&heads, cx.screen, cx.clock.now()));
+        print!("{}", runs::text(&rows, cx.clock.now()));
     }
     Ok(0)
 }

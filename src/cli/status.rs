@@ -7,7 +7,6 @@ use super::{
     history,
 };
 use crate::{
-    drivers::cluster::Cluster,
     engine::{
         node::{Node, Phase},
         store::{RunFilter, RunHead, Store},
@@ -50,18 +49,12 @@ async fn once(cx: &Context) -> Result<u8, Failure> {
         rows.extend(foreign);
         unseen = faults;
     }
-    rows.sort_by(|a, b| (a.since.is_none(), &a.since, &a.node).cmp(&(b.since.is_none(), &b.since, &b.node)));
+    status::sort(&mut rows);
     if cx.json {
         cx.data(&serde_json::json!({ "out": rows, "foreign_looked_at": inventory.is_some(), "unseen": unseen }))?;
         return Ok(0);
     }
-    match rows.is_empty() {
-        true => println!("every node that was looked at is in service"),
-        false => print!("{}", status::text(&rows, cx.screen, cx.clock.now())),
-    }
-    if inventory.is_none() {
-        cx.say("without an inventory only our own nodes are known; foreign ones were not looked at");
-    }
+    print!("{}", status::text(&rows, inventory.is_some(), cx.clock.now(), cx.paint()));
     unseen.iter().for_each(|fault| cx.say(fault));
     Ok(0)
 }
@@ -92,16 +85,28 @@ fn row(head: &RunHead, name: &NodeName, node: &Node) -> StatusRow {
         Phase::Held { fault, since, .. } => (State::Held, fault.to_string(), *since, format!("pitstop report {}", head.run)),
         Phase::Ended(_) => (State::Out, format!("left out by run {} ({})", head.run, head.playbook), head.last, format!("pitstop run return {name}")),
         _ if head.holder.is_none() => (State::Lost, format!("run {} has no engine", head.run), head.last, format!("pitstop resume {}", head.run)),
-        Phase::Working { since, .. } | Phase::Ready { since, .. } => (State::Ours, if waits.is_empty() { "in work".into() } else { waits.join("; ") }, *since, format!("pitstop stop {}", head.run)),
+        Phase::Working { since, .. } | Phase::Ready { since, .. } => {
+            (State::Ours, if waits.is_empty() { "in work".into() } else { waits.join("; ") }, *since, format!("pitstop stop {}", head.run))
+        }
         Phase::Waiting | Phase::Skipped(_) => (State::Ours, String::new(), head.last, String::new()),
     };
-    StatusRow { node: name.0.clone(), cluster: head.cluster.clone(), state, since: Some(since.to_string()), run: Some(head.run.clone()), why, next: Some(next).filter(|n| !n.is_empty()) }
+    StatusRow {
+        node: name.0.clone(),
+        cluster: head.cluster.clone(),
+        state,
+        since: Some(since.to_string()),
+        run: Some(head.run.clone()),
+        why,
+        next: Some(next).filter(|n| !n.is_empty()),
+    }
 }
 
 async fn foreign(cx: &Context, inventory: &Inventory, ours: &[(RunHead, NodeName, Node)]) -> (Vec<StatusRow>, Vec<String>) {
     let known: BTreeSet<(&ClusterName, &str)> = ours
         .iter()
-        .flat_map(|(_, name, _)| inventory.nodes.get(name).map(|n| n.seats.iter().map(|s| (&s.cluster, s.node.as_str())).collect::<Vec<_>>()).unwrap_or_default())
+        .flat_map(|(_, name, _)| {
+            inventory.nodes.get(name).map(|n| n.seats.iter().map(|s| (&s.cluster, s.node.as_str())).collect::<Vec<_>>()).unwrap_or_default()
+        })
         .collect();
     let mut rows = Vec::new();
     let mut faults = Vec::new();

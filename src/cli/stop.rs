@@ -6,7 +6,7 @@ use super::{
     machine, resume,
 };
 use crate::{
-    engine::store::{Request, RunFilter, Store},
+    engine::store::{Request, RunFilter},
     event::{Event, Stop},
 };
 
@@ -15,7 +15,8 @@ pub async fn run(cx: &Context, args: StopArgs) -> Result<u8, Failure> {
     let head = match &args.run {
         Some(typed) => resume::one(&*store, typed).await?,
         None => {
-            let mut at_work: Vec<_> = store.runs(&RunFilter { unfinished: true, ..RunFilter::default() }).await?.into_iter().filter(|h| h.holder.is_some()).collect();
+            let mut at_work: Vec<_> =
+                store.runs(&RunFilter { unfinished: true, ..RunFilter::default() }).await?.into_iter().filter(|h| h.holder.is_some()).collect();
             match (at_work.len(), at_work.pop()) {
                 (1, Some(head)) => head,
                 (0, _) => return Err(Failure::new(USAGE, "no run is at work: nothing to stop").next("pitstop runs")),

@@ -26,6 +26,7 @@ impl FromStr for Color {
 pub struct Paint(bool);
 impl Paint {
     pub const PLAIN: Paint = Paint(false);
+    pub const ALWAYS: Paint = Paint(true);
 
     /// `no_color`: the environment has `NO_COLOR`, and it is not empty. An explicit `--color always` wins over it.
     pub fn new(asked: Color, terminal: bool, no_color: bool) -> Paint {

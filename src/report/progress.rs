@@ -14,6 +14,8 @@ use std::{collections::BTreeMap, io::Write};
 
 /// Told every record once it is durable. Side by side runs may share one.
 pub trait Observer: Send {
+    /// What the journal held before this process took the run up: known from here on, and not shown.
+    fn earlier(&mut self, _: &[Record]) {}
     fn record(&mut self, record: &Record);
     fn finish(&mut self);
 }
@@ -113,6 +115,9 @@ impl<W: Write + Send> Plain<W> {
     }
 }
 impl<W: Write + Send> Observer for Plain<W> {
+    fn earlier(&mut self, records: &[Record]) {
+        records.iter().for_each(|r| drop(self.seen.apply(r, None)));
+    }
     fn record(&mut self, record: &Record) {
         let Some(after) = self.seen.apply(record, None) else { return };
         let Some(text) = line(record, after) else { return };
@@ -165,6 +170,9 @@ impl Terminal {
     }
 }
 impl Observer for Terminal {
+    fn earlier(&mut self, records: &[Record]) {
+        records.iter().for_each(|r| drop(self.seen.apply(r, None)));
+    }
     fn record(&mut self, record: &Record) {
         let Terminal { bars, paint, seen, heads, lines } = self;
         let Some(report) = seen.apply(record, None) else { return };

@@ -70,6 +70,13 @@ impl fmt::Display for StoreUrl {
 }
 
 impl StoreUrl {
+    /// Looking must not make one: a plan writes nothing.
+    pub fn exists(&self) -> bool {
+        match self {
+            StoreUrl::Sqlite(path) => path.exists(),
+        }
+    }
+
     /// Where it lies when nobody said so. The environment is an argument, so that it can be tested.
     pub fn default_for(shared_exists: bool, env: &dyn Fn(&str) -> Option<String>) -> Result<StoreUrl, OpenError> {
         if shared_exists {
