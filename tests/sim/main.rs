@@ -32,12 +32,25 @@ struct Case {
 }
 impl Default for Case {
     fn default() -> Case {
-        Case { nodes: 3, max_unavailable: 2, failure_budget: 9, how: "graceful", quiet: "60s", temper: Temper { lag: Duration::from_secs(20), ..Temper::default() }, seed: 1 }
+        Case {
+            nodes: 3,
+            max_unavailable: 2,
+            failure_budget: 9,
+            how: "graceful",
+            quiet: "60s",
+            temper: Temper { lag: Duration::from_secs(20), ..Temper::default() },
+            seed: 1,
+        }
     }
 }
 
 fn plan(case: &Case) -> Plan {
-    let step = |kind: &str, body: Value, timeout: u64, on_failure| PlannedStep { step: Setting { kind: kind.into(), body }, timeout: Span::minutes(timeout), attempts: 1, on_failure };
+    let step = |kind: &str, body: Value, timeout: u64, on_failure| PlannedStep {
+        step: Setting { kind: kind.into(), body },
+        timeout: Span::minutes(timeout),
+        attempts: 1,
+        on_failure,
+    };
     let node = |i: usize| PlannedNode {
         wave: 0,
         seats: vec![PlannedSeat { cluster: ClusterName("sim".into()), node: format!("n{i}") }],
@@ -75,7 +88,15 @@ fn plan(case: &Case) -> Plan {
         ],
         forward: 6,
         verify_at: Some(3),
-        limits: Limits { max_unavailable: case.max_unavailable, failure_budget: case.failure_budget, within: vec![], max_per: BTreeMap::new(), canary: 0, window: vec![], max_resets: 2 },
+        limits: Limits {
+            max_unavailable: case.max_unavailable,
+            failure_budget: case.failure_budget,
+            within: vec![],
+            max_per: BTreeMap::new(),
+            canary: 0,
+            window: vec![],
+            max_resets: 2,
+        },
         nodes: (0..case.nodes).map(|i| (NodeName(format!("n{i}")), node(i))).collect(),
         skipped: BTreeMap::new(),
         notes: vec![],

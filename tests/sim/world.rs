@@ -258,17 +258,25 @@ impl Cluster for FakeCluster {
         Ok(Reached { what: "simulated".into(), lease: false, missing_rights: Vec::new(), warnings: Vec::new() })
     }
     async fn members(&self) -> Result<Vec<Member>, Fault> {
-        self.0
-            .look("n0", |_, _| Ok(()))
-            .await
-            .map(|()| {
-                let names: Vec<String> = self.0.machines.lock().unwrap().keys().cloned().collect();
-                let member = |name: String| {
-                    let (out, run) = self.0.with(&name, |m, _| (if !m.up() { Some("NotReady") } else if m.cordoned { Some("SchedulingDisabled") } else { None }, m.mark.clone()));
-                    Member { identity: identity(&name), name, out: out.map(String::from), run, since: None }
-                };
-                names.into_iter().map(member).collect()
-            })
+        self.0.look("n0", |_, _| Ok(())).await.map(|()| {
+            let names: Vec<String> = self.0.machines.lock().unwrap().keys().cloned().collect();
+            let member = |name: String| {
+                let (out, run) = self.0.with(&name, |m, _| {
+                    (
+                        if !m.up() {
+                            Some("NotReady")
+                        } else if m.cordoned {
+                            Some("SchedulingDisabled")
+                        } else {
+                            None
+                        },
+                        m.mark.clone(),
+                    )
+                });
+                Member { identity: identity(&name), name, out: out.map(String::from), run, since: None }
+            };
+            names.into_iter().map(member).collect()
+        })
     }
     async fn look(&self, node: &str, ask: &Ask) -> Result<NodeView, Fault> {
         self.0
@@ -277,7 +285,13 @@ impl Cluster for FakeCluster {
                 let ours = m.mark.is_some() && m.mark == ask.run.as_ref().map(|r| r.0.clone());
                 if !ours {
                     let mut act = Act::new("cluster", format!("cordon {node}"), Repeat::Freely);
-                    act.borrows = Some(Loan { id: LoanId("cordon".into()), to: "cluster".into(), owed: format!("uncordon {node}"), before: json!({ "unschedulable": m.cordoned }), first: false });
+                    act.borrows = Some(Loan {
+                        id: LoanId("cordon".into()),
+                        to: "cluster".into(),
+                        owed: format!("uncordon {node}"),
+                        before: json!({ "unschedulable": m.cordoned }),
+                        first: false,
+                    });
                     moves.push(act);
                 } else {
                     for pod in &m.pods {
@@ -287,7 +301,8 @@ impl Cluster for FakeCluster {
                     }
                 }
                 let workloads = m.pods.iter().map(|p| Workload { kind: "pod".into(), name: p.clone(), leaving: false, stuck: None }).collect();
-                let blockers = if temper.stuck && node == "n1" && ours { vec![Blocker::new("shop/n1-0", "PodDisruptionBudget shop/n1 allows none")] } else { vec![] };
+                let blockers =
+                    if temper.stuck && node == "n1" && ours { vec![Blocker::new("shop/n1-0", "PodDisruptionBudget shop/n1 allows none")] } else { vec![] };
                 Ok(NodeView {
                     identity: identity(node),
                     boot: Some(Boot::Id(m.boot_id(node))),
@@ -355,7 +370,16 @@ impl Bmc for FakeBmc {
         self.world
             .look(&self.wired, |m, _| {
                 let power = if m.phase == Phase::Off { Power::Off } else { Power::On };
-                Ok(BmcView { protocol: "fake".into(), endpoint: self.endpoint(), identity: identity(&self.wired), power, verbs: vec![], reset_marker: None, product: None, warnings: vec![] })
+                Ok(BmcView {
+                    protocol: "fake".into(),
+                    endpoint: self.endpoint(),
+                    identity: identity(&self.wired),
+                    power,
+                    verbs: vec![],
+                    reset_marker: None,
+                    product: None,
+                    warnings: vec![],
+                })
             })
             .await
     }
@@ -409,7 +433,15 @@ impl Host for FakeHost {
     }
     async fn exec(&self, _: &Command) -> Result<Output, Fault> {
         let sick = self.0.temper.sick && self.1 == "n1";
-        self.0.look(&self.1, |m, _| if m.up() { Ok(Output { status: i32::from(sick), stdout: String::new(), stderr: String::new(), dropped: 0 }) } else { Err(Fault::new(FaultKind::Unreachable, "down")) }).await
+        self.0
+            .look(&self.1, |m, _| {
+                if m.up() {
+                    Ok(Output { status: i32::from(sick), stdout: String::new(), stderr: String::new(), dropped: 0 })
+                } else {
+                    Err(Fault::new(FaultKind::Unreachable, "down"))
+                }
+            })
+            .await
     }
     async fn close(&self) {}
 }
