@@ -4,6 +4,10 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use toml::{Spanned, de::DeValue};
 
+pub mod problem;
+pub mod reader;
+pub mod render;
+
 /// One row of a folder's table. `T` is what the folder makes: `dyn Step`, `dyn ClusterConfig`, …
 pub struct Kind<T: ?Sized + 'static> {
     pub name: &'static str,
@@ -39,4 +43,17 @@ fn check<T: ?Sized, C: Config<T>>(table: Spanned<DeValue<'_>>) -> Result<Value, 
 pub fn make<T: ?Sized>(kinds: &[Kind<T>], setting: &Setting) -> Result<Box<T>, String> {
     let kind = kinds.iter().find(|k| k.name == setting.kind).ok_or_else(|| format!("unknown kind `{}`", setting.kind))?;
     (kind.make)(&setting.body).map_err(|e| format!("{}: {e}", setting.kind))
+}
+
+/// A row without its type: all that inventory and playbook need to check a table, whatever the folder makes of it.
+#[derive(Clone, Copy)]
+pub struct Row {
+    pub name: &'static str,
+    pub about: &'static str,
+    pub check: Check,
+}
+pub type Check = fn(Spanned<DeValue<'_>>) -> Result<Value, toml::de::Error>;
+
+pub fn rows<T: ?Sized + 'static>(kinds: &[Kind<T>]) -> Vec<Row> {
+    kinds.iter().map(|k| Row { name: k.name, about: k.about, check: k.check }).collect()
 }

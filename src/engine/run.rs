@@ -89,6 +89,9 @@ impl Engine {
         let mut side: JoinSet<Side> = JoinSet::new();
         let (mut surveying, mut renewing) = (false, false);
         let mut renewed_at = self.clock.now();
+        let inbox = self.plan.time.of(INBOX).max(Duration::from_millis(200));
+        // Before anything is decided: what a person released is not halted for once more.
+        self.read_inbox(&mut fleet, &give_back).await?;
         let mut read_inbox_at = self.clock.now();
 
         loop {
@@ -129,7 +132,6 @@ impl Engine {
                 let (leases, owner) = (self.leases.clone(), self.lock.owner.to_string());
                 side.spawn(async move { Side::Renewed(renew(&leases, &owner).await) });
             }
-            let inbox = (self.plan.time.of(INBOX)).max(Duration::from_millis(200));
             if since(read_inbox_at, now) >= inbox {
                 read_inbox_at = now;
                 if self.read_inbox(&mut fleet, &give_back).await? {
@@ -194,6 +196,7 @@ impl Engine {
             past: fleet.nodes.get(node).map(|n| n.past.clone()).unwrap_or_default(),
             clock: self.clock.clone(),
             engine: engine.clone(),
+            on_way_back: fleet.nodes.get(node).is_some_and(|n| n.turned_back.is_some()),
             give_back: give_back.clone(),
         })
     }

@@ -30,6 +30,8 @@ pub struct Run {
     pub past: Past,
     pub clock: Arc<dyn Clock>,
     pub engine: mpsc::Sender<Ask>,
+    /// Already on the way back: `stop --give-back` has nothing more to say to it.
+    pub on_way_back: bool,
     /// `stop --give-back`: leave off where nothing was done to power.
     pub give_back: watch::Receiver<bool>,
 }
@@ -54,7 +56,7 @@ impl Run {
         let mut told = Vec::new();
         loop {
             let now = self.clock.now();
-            if *self.give_back.borrow() && !self.past.power_touched() {
+            if *self.give_back.borrow() && !self.on_way_back && !self.past.power_touched() {
                 return Ok(Outcome::Hold { fault: Fault::new(FaultKind::Unwilling, "stopped with --give-back") });
             }
             let next = match self.step.look(&self.cx, &self.past, now).await {

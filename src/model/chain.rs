@@ -12,11 +12,12 @@ pub const BMC: &str = "BMC";
 ///
 /// The caller leaves out a witness that by its kind has nothing to say (a cluster of kind `none`), never one that was asked and failed.
 /// `bmc_host`: the BMC's host in the inventory and, where resolved, its addresses, separated by blanks; a cluster may know the BMC by it.
+/// A contradiction is `Unwilling`, what could not be proven is `Unable`.
 /// Values in `shared` prove nothing. What contradicts is refused even where `pinned` agrees with one side; a pin only stands in for silence.
 pub fn chain(witnesses: &[(&str, &Identity)], shared: &[String], pinned: Option<&Identity>, bmc_host: &str) -> Result<Chain, Fault> {
     let said: Vec<(&str, Identity)> = witnesses.iter().map(|(who, identity)| (*who, identity.without(shared))).collect();
     let Some(bmc) = said.iter().position(|(who, _)| *who == BMC) else {
-        return Err(Fault::new(FaultKind::Unwilling, "identity: the BMC said nothing of the system behind it"));
+        return Err(Fault::new(FaultKind::Unable, "identity: the BMC said nothing of the system behind it"));
     };
     // The pin is one more witness, last.
     let pin = pinned.map(|pin| pin.without(shared)).filter(|pin| !pin.is_empty());
@@ -54,7 +55,7 @@ pub fn chain(witnesses: &[(&str, &Identity)], shared: &[String], pinned: Option<
         return Err(unreadable(witnesses, &said, &apart.into_iter().map(|i| said[i].0).collect::<Vec<_>>()));
     }
     if said.len() < 2 {
-        return Err(Fault::new(FaultKind::Unwilling, "identity: nothing but the BMC says which machine this is")
+        return Err(Fault::new(FaultKind::Unable, "identity: nothing but the BMC says which machine this is")
             .cause("no host and no cluster to compare it with")
             .next("name a host in the inventory, or pin it with pitstop inventory trust"));
     }
@@ -146,7 +147,7 @@ fn unreadable(read: &[(&str, &Identity)], said: &[(&str, Identity)], open: &[&st
     };
     let words = read.iter().zip(said).map(|(raw, (_, own))| word(raw, own)).collect::<Vec<_>>().join(", ");
     let open = if open.is_empty() { String::new() } else { format!(" for {}", open.join(" and ")) };
-    Fault::new(FaultKind::Unwilling, format!("identity: not proven{open}: nothing that one machine alone has could be compared"))
+    Fault::new(FaultKind::Unable, format!("identity: not proven{open}: nothing that one machine alone has could be compared"))
         .cause(words)
         .next("pin it with pitstop inventory trust")
 }

@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 pub struct HostView {
     /// `/proc/sys/kernel/random/boot_id`, read on the metal.
     pub boot_id: String,
+    /// Whole seconds in the journal: fractions do not survive JSON unchanged, and a replay must equal what was lived.
+    #[serde(serialize_with = "whole")]
     pub uptime_s: f64,
     /// DMI system UUID and serial, machine-id.
     pub identity: Identity,
@@ -28,6 +30,10 @@ pub struct HostView {
     /// SHA256 fingerprint of the SSH host key that answered.
     #[serde(default)]
     pub host_key: Option<String>,
+}
+
+fn whole<S: serde::Serializer>(seconds: &f64, s: S) -> Result<S::Ok, S::Error> {
+    s.serialize_u64(seconds.max(0.0) as u64)
 }
 
 /// A command line for the host's `sh`.

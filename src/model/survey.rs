@@ -17,6 +17,9 @@ pub struct ClusterSurvey {
     pub members: Result<Vec<Member>, Fault>,
     /// Can it carry a lock that others see?
     pub lease: bool,
+    /// Who holds that lock now, in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_by: Option<String>,
     #[serde(default)]
     pub took_ms: u64,
     /// What we may do there, and rights that are missing.
@@ -33,6 +36,9 @@ pub struct WaySeen {
     pub endpoint: String,
     /// The endpoint is on the loopback interface: only there may time be scaled.
     pub loopback: bool,
+    /// The host as the inventory writes it, then the addresses it resolves to.
+    #[serde(default)]
+    pub hosts: Vec<String>,
     pub took_ms: u64,
     pub seen: Result<BmcView, Fault>,
 }

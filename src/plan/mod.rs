@@ -4,6 +4,19 @@ use crate::model::{ClusterName, Fault, Identity, Loan, NodeName, RunId, Setting,
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
+mod drift;
+mod evidence;
+mod input;
+mod make;
+mod order;
+mod verdict;
+
+pub use crate::model::OnFailure;
+pub use drift::drift;
+pub use input::{ClusterInput, History, Input, NodeInput, PlaybookInput, StepInput};
+pub use make::make;
+pub use verdict::{Verdict, World, spoken};
+
 /// Of the stored plan; a newer one is refused by an older program.
 pub const FORMAT: u32 = 1;
 
@@ -45,13 +58,6 @@ pub struct PlannedStep {
     pub on_failure: OnFailure,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum OnFailure {
-    Return,
-    Hold,
-}
-
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Limits {
     pub max_unavailable: u32,
@@ -87,6 +93,7 @@ pub struct PlannedNode {
     pub seats: Vec<PlannedSeat>,
     pub labels: BTreeMap<String, String>,
     pub bmc: Vec<Setting>,
+    /// The BMC's host in the inventory, then the addresses it resolved to: as `model::chain` reads it.
     pub bmc_host: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<Setting>,
@@ -156,6 +163,9 @@ pub struct Note {
     #[serde(default)]
     pub stops: bool,
 }
+
+/// The kind of cluster that has no system behind it: it witnesses nothing.
+pub const NO_CLUSTER: &str = "none";
 
 /// Why a plan could not be made at all (exit 3): the object, and what to do.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

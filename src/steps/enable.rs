@@ -2,7 +2,7 @@
 use super::{Cx, Next, Step, reset};
 use crate::{
     guards, kinds,
-    model::{Act, Answer, Blocker, Fault, Loan, Past, Repeat, ResetType, Span, Timestamp, since},
+    model::{Act, Answer, Blocker, Fault, Loan, Past, Power, Repeat, ResetType, Span, Timestamp, since},
 };
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -39,7 +39,12 @@ impl Step for Enable {
                 return Ok(Next::Hold(reset::boot_loop(cx, to)));
             }
         }
-        if loan.to != reset::BMC && cx.seat(&loan.to)?.is_paid(loan).await? {
+        let paid = match loan.to.as_str() {
+            // The answer to On may have been lost; what counts is the power.
+            reset::BMC => cx.bmc.look().await?.power == Power::On,
+            cluster => cx.seat(cluster)?.is_paid(loan).await?,
+        };
+        if paid {
             return Ok(Next::Paid(loan.id.clone()));
         }
         let act = give_back(cx, loan)?;

@@ -193,6 +193,8 @@ pub fn judge(config: &Config, seen: &Seen, past: &Past, step_attempt: &[Done], t
                 .cause(format!("waited {} s, boot and power are as before", waited.as_secs())),
         ),
         Some(Answer::Failed(fault)) => after_refusal(config, seen, step_attempt, sent, fault, waited, time, marked),
+        // On to a machine that is off resets nothing: the one verb that doubt does not stop.
+        _ if sent == ResetType::On && seen.power == Power::Off && last.in_doubt() && seen.off_before => send(ResetType::On, config, seen),
         _ if sent == ResetType::On && seen.power == Power::Off && waited >= time.of(config.quiet) => {
             Next::Hold(Fault::new(FaultKind::Unknown, "the BMC accepted On and the power is still off"))
         }
@@ -279,7 +281,7 @@ pub fn act(verb: ResetType, repeat: Repeat) -> Act {
 }
 
 fn send(verb: ResetType, config: &Config, seen: &Seen) -> Next {
-    let mut act = act(verb, Repeat::AfterQuiet(config.quiet));
+    let mut act = act(verb, if verb == ResetType::On { Repeat::Freely } else { Repeat::AfterQuiet(config.quiet) });
     let off = LoanId(format!("{BMC}/power"));
     match verb {
         ResetType::ForceOff | ResetType::GracefulShutdown => {

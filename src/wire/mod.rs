@@ -1,2 +1,19 @@
-//! Pure codecs that a driver and the lab both need.
+//! Pure code that a driver and the lab both need: no sockets, no clock, no randomness of its own.
+//! RMCP+ (IPMI 2.0 over LAN), from the outside in: `rmcp` (datagrams), `rakp` (login), `suite` (cryptography), `lan` (messages), `ipmi` (what commands say).
+pub mod ipmi;
+pub mod lan;
+pub mod pin;
+pub mod rakp;
+pub mod rmcp;
+pub mod suite;
 pub mod tls;
+
+/// A datagram or a field of it that cannot be what it claims. Names the part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("malformed {0}")]
+pub struct Malformed(pub &'static str);
+
+/// The `N` bytes at `at`, or nothing where there are too few.
+fn array<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
+    bytes.get(at..at.checked_add(N)?)?.try_into().ok()
+}

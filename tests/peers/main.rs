@@ -1,4 +1,5 @@
-//! Drivers against servers, and the lab against clients, that nobody here wrote. `tests/setup` installs them.
-#![allow(clippy::unwrap_used)]
+//! Our drivers against other people's servers, and other people's clients against our lab. A peer that is not installed fails its test and names `tests/setup`.
+mod ipmi;
 mod peer;
 mod redfish;
+mod rmcp_replay;

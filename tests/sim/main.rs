@@ -8,18 +8,18 @@ use pitstop::{
         fleet::Fleet,
         node::Phase,
         run::{Ended, Engine},
-        store::{Lock, Owner, Store, memory::Memory},
+        store::{Lock, Owner, Request, Store, memory::Memory},
     },
-    event::{End, Event, Stop},
+    event::{Decision, End, Event, Stop},
     guards::Pins,
     model::*,
-    plan::*,
+    plan::{Expect, FORMAT, Limits, OnFailure, Plan, PlannedNode, PlannedSeat, PlannedStep},
     steps::{At, Cx, Seat},
 };
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::{sync::mpsc, time::Instant};
-use world::*;
+use world::{Dice, FakeBmc, FakeCluster, FakeHost, FakeNet, Service, Temper, Virtual, World};
 
 struct Case {
     nodes: usize,
@@ -150,7 +150,10 @@ impl Sim {
         let lock: Lock = tokio::select! {
             biased;
             () = store.crashed() => return None,
-            lock = store.lock(&self.plan.cluster, &owner, Some(&self.world.run), Duration::from_secs(60)) => lock.unwrap(),
+            lock = async {
+                store.submit(&self.world.run, &self.plan).await.unwrap();
+                store.lock(&self.plan.cluster, &owner, Some(&self.world.run), Duration::from_secs(60)).await
+            } => lock.unwrap(),
         };
         let engine = Engine {
             run: self.world.run.clone(),
@@ -205,9 +208,24 @@ impl Sim {
         }
     }
 
+    /// A person decides about every held node; then on to rest.
+    async fn release_all(&mut self, decision: Decision) -> Fleet {
+        let mut fleet = Fleet::default();
+        self.world.store.load(&self.world.run, 0).await.unwrap().iter().for_each(|r| fleet.apply(r).unwrap());
+        for (node, _) in fleet.nodes.iter().filter(|(_, n)| matches!(n.phase, Phase::Held { .. })) {
+            let ask = Event::NodeReleased { node: node.clone(), by: "test".into(), decision, to: None, accepted: vec![], reason: None };
+            let request = Request { id: node.0.clone(), at: self.clock.now(), by: "test".into(), ask };
+            self.world.store.ask(&self.world.run, &request).await.unwrap();
+        }
+        self.to_rest(Cut::Never).await
+    }
+
     /// Everything of safety.md that this world can show.
     async fn assert_invariants(&self, fleet: &Fleet, case: &str) {
         let records = self.world.store.load(&self.world.run, 0).await.unwrap();
+        if std::env::var_os("PITSTOP_SIM_SEED").is_some() {
+            records.iter().for_each(|r| eprintln!("{}", serde_json::to_string(r).unwrap()));
+        }
         let mut replayed = Fleet::default();
         for record in &records {
             replayed.apply(record).unwrap_or_else(|e| panic!("{case}: {e}"));
@@ -225,7 +243,9 @@ impl Sim {
             assert_eq!(m.unjournalled, 0, "{case}: inv-06: {name} got a verb that no intent precedes");
             for verb in &m.verbs {
                 let times = m.verbs.iter().filter(|v| *v == verb).count();
-                assert_eq!(times, 1, "{case}: inv-12: {name} got {verb} {times} times");
+                // On after an answer that was lost, to a machine that is still off, may come again.
+                let most = if *verb == ResetType::On { 3 } else { 1 };
+                assert!(times <= most, "{case}: inv-12: {name} got {verb} {times} times");
             }
             let by_itself = u32::from(self.case.temper.boots_twice && name.0 == "n1");
             assert!(m.boots <= 1 + by_itself, "{case}: {name} booted {} times: {:?}", m.boots, m.verbs);
@@ -375,7 +395,19 @@ fn inv_06_a_crash_around_every_append_ends_the_same() {
                     died |= sim.processes > 1;
                     let name = format!("{how}, crash at append {n}, after: {after}");
                     sim.assert_invariants(&fleet, &name).await;
-                    assert!(fleet.nodes.values().all(|n| n.phase == Phase::Ended(End::Done)), "{name}: {:?}", fleet.nodes);
+                    // Died between a power intent and its packet: nobody can know, so a person is asked, and the node stays out and empty.
+                    let asks =
+                        |n: &pitstop::engine::node::Node| matches!(&n.phase, Phase::Held { step: 2, fault, .. } if fault.what.contains("no answer came"));
+                    let done = |n: &pitstop::engine::node::Node| n.phase == Phase::Ended(End::Done);
+                    assert!(fleet.nodes.values().all(|n| done(n) || asks(n) || n.phase == Phase::Waiting), "{name}: {:?}", fleet.nodes);
+                    let held = fleet.nodes.values().filter(|n| asks(n)).count();
+                    let cut_there = sim.world.machines.lock().unwrap().values().any(|m| m.boots == 0);
+                    assert_eq!(held > 0, cut_there, "{name}");
+                    if held > 0 {
+                        let fleet = sim.release_all(Decision::Retry).await;
+                        sim.assert_invariants(&fleet, &name).await;
+                        assert!(fleet.nodes.values().all(done), "{name}, released: {:?}", fleet.nodes);
+                    }
                     cases += 1;
                 });
             }

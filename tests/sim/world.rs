@@ -90,7 +90,6 @@ pub struct Machine {
     pub verbs: Vec<ResetType>,
     /// A verb arrived that no durable intent precedes.
     pub unjournalled: u32,
-    pub sent_home: u32,
 }
 
 pub struct World {
@@ -119,7 +118,6 @@ impl World {
             lost: 0,
             verbs: Vec::new(),
             unjournalled: 0,
-            sent_home: 0,
         };
         let machines = (0..nodes).map(|i| (format!("n{i}"), machine(i))).collect();
         Arc::new(World { machines: Mutex::new(machines), temper, dice: Mutex::new(Dice(seed)), store, run, most_out: Mutex::new(0) })

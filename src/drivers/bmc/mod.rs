@@ -15,7 +15,7 @@ pub mod ways;
 /// In the order in which a node's ways in are tried.
 pub const KINDS: &[Kind<dyn BmcConfig>] = &[
     Kind::of::<redfish::Config>(),
-    // pending: Kind::of::<ipmi::Config>(),
+    Kind::of::<ipmi::Config>(),
     // line 2: `Kind::of::<<name>::Config>(),`
 ];
 

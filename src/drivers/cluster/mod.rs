@@ -6,14 +6,15 @@ use crate::{
 use async_trait::async_trait;
 use std::{sync::Arc, time::Duration};
 
+mod kube_api;
 pub mod kubernetes;
 pub mod none;
 pub mod vergeos;
 // line 1 of a new cluster system: `pub mod <name>;`
 
 pub const KINDS: &[Kind<dyn ClusterConfig>] = &[
-    // pending: Kind::of::<kubernetes::Config>(),
-    // pending: Kind::of::<vergeos::Config>(),
+    Kind::of::<kubernetes::Config>(),
+    Kind::of::<vergeos::Config>(),
     Kind::of::<none::Config>(),
     // line 2: `Kind::of::<<name>::Config>(),`
 ];

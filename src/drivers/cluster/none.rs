@@ -99,7 +99,7 @@ mod tests {
 
     #[tokio::test]
     async fn it_offers_nothing_and_refuses_every_act() {
-        let ask = Ask { run: None, reason: None, unmovable: Unmovable::Refuse };
+        let ask = Ask::default();
         let view = NoCluster.look("spare-01", &ask).await.unwrap();
         assert!(view.moves.is_empty() && view.workloads.is_empty() && view.in_maintenance && view.enabled && view.identity.is_empty() && view.boot.is_none());
         assert_eq!(NoCluster.act("spare-01", &Act::new("cluster", "cordon spare-01", Repeat::Freely), &ask).await.unwrap_err().kind, FaultKind::Unable);

@@ -12,7 +12,7 @@ pub mod ssh;
 // line 1 of a new way: `pub mod <name>;`
 
 pub const KINDS: &[Kind<dyn HostConfig>] = &[
-    // pending: Kind::of::<ssh::Config>(),
+    Kind::of::<ssh::Config>(),
     // line 2: `Kind::of::<<name>::Config>(),`
 ];
 

@@ -8,8 +8,25 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use std::{fmt, time::Duration};
 
+mod contents;
+pub mod crash;
+mod fence;
 pub mod memory;
+pub mod mounts;
 pub mod sqlite;
+mod tables;
+pub mod url;
+
+pub use url::{OpenError, StoreUrl, open};
+
+/// No record is larger, in any store: etcd's own limit is just above it.
+pub const RECORD_LIMIT: usize = 1 << 20;
+
+/// What plans and blobs are filed under: SHA-256 in lower-case hex.
+pub fn digest(bytes: &[u8]) -> String {
+    use sha2::Digest;
+    sha2::Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
+}
 
 /// Who holds a lock: shown to people, compared for equality.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,6 +80,9 @@ pub enum StoreError {
     Unreadable { seq: u64, cause: String },
     #[error("{what} is not in the store")]
     NotFound { what: String },
+    /// The store could, but must not: overwrite a plan, forget a run that is not finished.
+    #[error("{why}")]
+    Refused { why: String },
 }
 
 /// A request of another process; only the engine turns it into an event.
@@ -114,6 +134,12 @@ pub trait Store: Send + Sync {
     async fn plan(&self, run: &RunId) -> Result<Plan, StoreError>;
     /// Records with a number above `after`, in order. An unknown event is `Unreadable`.
     async fn load(&self, run: &RunId, after: u64) -> Result<Vec<Record>, StoreError>;
+    /// The same as stored, one JSON text per record: `report` must show a run that holds events it does not know.
+    async fn lines(&self, run: &RunId, after: u64) -> Result<Vec<(u64, String)>, StoreError>;
+    /// Why nothing new should be started although appends still succeed: the room reserved for giving back is in use.
+    async fn short_of_room(&self) -> Option<String> {
+        None
+    }
     /// By start, oldest first.
     async fn runs(&self, which: &RunFilter) -> Result<Vec<RunHead>, StoreError>;
     async fn put_blob(&self, digest: &str, bytes: &[u8]) -> Result<(), StoreError>;

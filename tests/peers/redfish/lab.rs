@@ -1,6 +1,6 @@
 //! The lab's BMC: curl as its client, and our driver.
 use super::{driver, node, permit_for, power, until};
-use crate::peer::from_path;
+use crate::peer::program;
 use pitstop::{
     lab::{
         rack::{MachineSpec, Pace, Quirks, Rack},
@@ -61,7 +61,7 @@ impl Lab {
     }
 
     async fn curl(&self, path: &str, arguments: &[&str]) -> Curl {
-        let mut command = tokio::process::Command::new(from_path("curl"));
+        let mut command = tokio::process::Command::new(program("curl"));
         command.args(["--silent", "--show-error", "--include", "--noproxy", "*", "--max-time", "20", "--cacert"]);
         command.arg(self.dir.path().join("ca.pem")).args(arguments).arg(format!("{}{path}", self.url));
         let output = command.output().await.unwrap();

@@ -119,7 +119,6 @@ async fn read(stream: &mut TcpStream) -> Option<Asked> {
     Some(Asked { method, path, headers, body: serde_json::from_slice(&body).unwrap_or_default() })
 }
 
-pub const ROOT: &str = "/redfish/v1/";
 pub const SESSIONS: &str = "/redfish/v1/SessionService/Sessions";
 pub const SYSTEMS: &str = "/redfish/v1/Systems";
 pub const SYSTEM: &str = "/redfish/v1/Systems/node";

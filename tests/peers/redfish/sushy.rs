@@ -1,6 +1,6 @@
 //! sushy-emulator with its fake driver: TLS, Basic, no sessions, a power state that lags 1 to 11 seconds.
 use super::{driver, power, until};
-use crate::peer::{Peer, free_port, from_venv};
+use crate::peer::{Peer, python, tcp_port};
 use pitstop::{
     drivers::bmc::Bmc,
     model::{FaultKind, Power, ResetType, Trust},
@@ -14,8 +14,7 @@ const QUIET: &str = "11111111-1111-4111-8111-111111111111";
 const QUEUES: &str = "22222222-2222-4222-8222-222222222222";
 
 struct Emulator {
-    _peer: Peer,
-    dir: tempfile::TempDir,
+    peer: Peer,
     url: String,
 }
 
@@ -29,7 +28,7 @@ impl Emulator {
         std::fs::write(at("key.pem"), key.serialize_pem()).unwrap();
         std::fs::write(at("htpasswd"), format!("root:{}\n", hashed("secret12"))).unwrap();
         std::fs::create_dir(at("state")).unwrap();
-        let port = free_port();
+        let port = tcp_port();
         let d = dir.path().display();
         let system = |uuid: &str, name: &str, notify: &str| {
             format!(
@@ -41,19 +40,20 @@ impl Emulator {
             "SUSHY_EMULATOR_LISTEN_IP = u'127.0.0.1'\nSUSHY_EMULATOR_LISTEN_PORT = {port}\nSUSHY_EMULATOR_SSL_CERT = u'{d}/cert.pem'\n\
              SUSHY_EMULATOR_SSL_KEY = u'{d}/key.pem'\nSUSHY_EMULATOR_FAKE_DRIVER = True\nSUSHY_EMULATOR_AUTH_FILE = u'{d}/htpasswd'\n\
              SUSHY_EMULATOR_STATE_DIR = u'{d}/state'\nEXTERNAL_NOTIFICATION_URL = u'http://127.0.0.1:{}/notify'\nSUSHY_EMULATOR_FAKE_SYSTEMS = [{systems}]\n",
-            free_port()
+            tcp_port()
         );
         std::fs::write(at("emulator.conf"), settings).unwrap();
-        let peer = Peer::spawn(Command::new(from_venv("sushy-emulator")).arg("--config").arg(at("emulator.conf")), dir.path());
-        let peer = peer.ready(async || tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_ok()).await;
-        Emulator { _peer: peer, dir, url: format!("https://127.0.0.1:{port}") }
+        let settings_file = at("emulator.conf");
+        let mut peer = Peer::start(Command::new(python("sushy-emulator")).arg("--config").arg(settings_file), dir);
+        peer.ready(async || tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_ok()).await;
+        Emulator { peer, url: format!("https://127.0.0.1:{port}") }
     }
 
     fn bmc(&self, system: &str) -> Arc<dyn Bmc> {
         driver(&self.url, &["secret12"], Trust::default(), json!({ "tls": { "ca_file": self.ca() }, "system_id": system })).unwrap()
     }
     fn ca(&self) -> String {
-        self.dir.path().join("cert.pem").display().to_string()
+        self.peer.dir.path().join("cert.pem").display().to_string()
     }
 }
 
@@ -61,7 +61,7 @@ impl Emulator {
 fn hashed(password: &str) -> String {
     let script = "import bcrypt, sys; print(bcrypt.hashpw(sys.stdin.read().encode(), bcrypt.gensalt(4)).decode().replace('$2b$', '$2y$'))";
     let mut child =
-        Command::new(from_venv("python")).args(["-c", script]).stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped()).spawn().unwrap();
+        Command::new(python("python")).args(["-c", script]).stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped()).spawn().unwrap();
     std::io::Write::write_all(&mut child.stdin.take().unwrap(), password.as_bytes()).unwrap();
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success(), "bcrypt is missing: run tests/setup");

@@ -117,23 +117,16 @@ fn mutated_documents_are_read_as_far_as_they_go() {
 
 fn mutate(doc: &mut Value, corpus: &[Value], random: &mut Random) {
     // Down to some node, then something else in its place.
-    let mut at = doc;
+    let mut path = String::new();
     for _ in 0..random.below(6) {
-        at = match at {
-            Value::Object(map) if !map.is_empty() => {
-                let n = random.below(map.len());
-                map.values_mut().nth(n).expect("BUG: n is below its length")
-            }
-            Value::Array(list) if !list.is_empty() => {
-                let n = random.below(list.len());
-                &mut list[n]
-            }
-            leaf => {
-                at = leaf;
-                break;
-            }
+        let step = match doc.pointer(&path) {
+            Some(Value::Object(map)) if !map.is_empty() => map.keys().nth(random.below(map.len())).cloned(),
+            Some(Value::Array(list)) if !list.is_empty() => Some(random.below(list.len()).to_string()),
+            _ => break,
         };
+        path = format!("{path}/{}", step.unwrap_or_default());
     }
+    let at = doc.pointer_mut(&path).expect("BUG: a path that was walked");
     *at = match random.below(9) {
         0 => Value::Null,
         1 => json!([]),

@@ -1,0 +1,247 @@
+//! The command tree (architecture.md, 4). Nodes are positional, filters narrow, and nothing ever means all by omission.
+use crate::event::Decision;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+#[derive(Debug, Parser)]
+#[command(name = "pitstop", version, about, max_term_width = 100, propagate_version = true)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Global options")]
+pub struct Global {
+    /// Directory of inventory files [default: ./inventory, then /etc/pitstop/inventory]
+    #[arg(short, long, global = true, env = "PITSTOP_INVENTORY", value_name = "DIR")]
+    pub inventory: Option<PathBuf>,
+    /// Directory of your own playbooks; the shipped ones are built in
+    #[arg(long, global = true, env = "PITSTOP_PLAYBOOKS", value_name = "DIR")]
+    pub playbooks: Option<PathBuf>,
+    /// Journal and lock: sqlite:PATH [default: /var/lib/pitstop where it exists, else the XDG state directory]
+    #[arg(long, global = true, env = "PITSTOP_STORE", value_name = "URL")]
+    pub store: Option<String>,
+    /// Why: travels into cordon, message and report
+    #[arg(long, global = true, value_name = "TEXT")]
+    pub reason: Option<String>,
+    /// Data as JSON on stdout
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// More diagnostics on stderr; twice: still more
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// When to use colour; it only marks state and is never the only sign
+    #[arg(long, global = true, value_enum, default_value_t = Color::Auto, value_name = "WHEN")]
+    pub color: Color,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// The whole job on a simulated rack in this process, with a private store; needs nothing else
+    Demo(Demo),
+    /// Keep the simulated rack running, and write an inventory for it
+    Lab(Lab),
+    /// Can every node be reached and may we act? BMC, cluster, SSH, identity, rights; changes nothing
+    Check(Selection),
+    /// What a run would do, to whom, in which order, and what would block it; changes nothing
+    Plan(PlanArgs),
+    /// Take nodes through a playbook
+    Run(RunArgs),
+    /// Go on with a run after a crash or an interruption
+    Resume(Resume),
+    /// Ask the engine that works on a run to stop
+    Stop(StopArgs),
+    /// Decide about a node that is held
+    Release(Release),
+    /// Every node out of service, ours or foreign, oldest first
+    Status(StatusArgs),
+    /// The runs in the store
+    Runs(RunsArgs),
+    /// What a run did
+    Report(ReportArgs),
+    /// Check the inventory, list it, show what a selection means
+    Inventory(InventoryArgs),
+    /// List the playbooks, check one, show its steps
+    Playbook(PlaybookArgs),
+    /// Completions and man pages
+    Util(UtilArgs),
+}
+
+#[derive(Debug, Clone, Default, Args)]
+pub struct Selection {
+    /// Node names, ranges allowed: edge-07 edge-[01-04]
+    #[arg(value_name = "NODES")]
+    pub nodes: Vec<String>,
+    /// Only nodes with these labels: rack=r2,role!=storage
+    #[arg(long = "where", value_name = "SELECTOR")]
+    pub filter: Option<String>,
+    /// Every node of the inventory
+    #[arg(long)]
+    pub all: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Demo {
+    /// What goes wrong, may be repeated; `list` prints them
+    #[arg(long, value_name = "NAME")]
+    pub fault: Vec<String>,
+    /// Only the nodes of one kind of cluster: kubernetes or vergeos
+    #[arg(long, value_name = "KIND")]
+    pub cluster: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct Lab {
+    /// Where inventory, keys and rack.jsonl are written
+    #[arg(long, value_name = "DIR")]
+    pub dir: PathBuf,
+    /// Machines in the rack
+    #[arg(long, default_value_t = 6, value_name = "N")]
+    pub nodes: usize,
+    /// What goes wrong, may be repeated; `list` prints them
+    #[arg(long, value_name = "NAME")]
+    pub fault: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct PlanArgs {
+    /// A playbook's name, or the path of one
+    pub playbook: String,
+    #[command(flatten)]
+    pub selection: Selection,
+    /// Write the plan to a file, for `run --plan`
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// A playbook's name, or the path of one
+    #[arg(required_unless_present = "plan")]
+    pub playbook: Option<String>,
+    #[command(flatten)]
+    pub selection: Selection,
+    /// Run exactly this reviewed plan; refused where the world has moved
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["playbook", "nodes", "filter", "all"])]
+    pub plan: Option<PathBuf>,
+    /// First resume what is unfinished on these clusters (for timers)
+    #[arg(long)]
+    pub resume_first: bool,
+    #[command(flatten)]
+    pub test: TestHooks,
+}
+
+/// For tests of crashes only.
+#[derive(Debug, Clone, Default, Args)]
+pub struct TestHooks {
+    /// Dies by SIGKILL at the N-th append: `N:before` or `N:after`
+    #[arg(long, hide = true, env = "PITSTOP_TEST_KILL_AT", value_name = "N:WHEN")]
+    pub kill_at: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct Resume {
+    /// The run; without it, the only unfinished one
+    pub run: Option<String>,
+    #[command(flatten)]
+    pub test: TestHooks,
+}
+
+#[derive(Debug, Args)]
+pub struct StopArgs {
+    /// The run; without it, the only one at work
+    pub run: Option<String>,
+    /// Return the nodes that are not yet reset
+    #[arg(long)]
+    pub give_back: bool,
+    /// Let running steps settle, then end; the rest waits for `pitstop resume`
+    #[arg(long, conflicts_with = "give_back")]
+    pub settle: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Release {
+    pub node: String,
+    /// retry the held step, go on from verify, return it to service (never after power was touched), or keep it out
+    #[arg(value_enum)]
+    pub decision: DecisionArg,
+    /// Accept one difference by name: machine-id, root-fs, ssh-host-key, default-target
+    #[arg(long, value_name = "DIFFERENCE")]
+    pub accept: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum DecisionArg {
+    Retry,
+    Verify,
+    Return,
+    KeepOut,
+}
+impl From<DecisionArg> for Decision {
+    fn from(arg: DecisionArg) -> Decision {
+        match arg {
+            DecisionArg::Retry => Decision::Retry,
+            DecisionArg::Verify => Decision::Verify,
+            DecisionArg::Return => Decision::Return,
+            DecisionArg::KeepOut => Decision::KeepOut,
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub struct StatusArgs {
+    /// Look again every few seconds
+    #[arg(long)]
+    pub watch: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct RunsArgs {
+    /// Only runs that are not finished
+    #[arg(long)]
+    pub unfinished: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct ReportArgs {
+    /// The run; without it, the last one
+    pub run: Option<String>,
+    /// Every record of the journal, one JSON object a line
+    #[arg(long)]
+    pub events: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct InventoryArgs {
+    #[command(flatten)]
+    pub selection: Selection,
+}
+
+#[derive(Debug, Args)]
+pub struct PlaybookArgs {
+    /// Show this one; without it, list them
+    pub playbook: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct UtilArgs {
+    #[command(subcommand)]
+    pub what: Generate,
+}
+#[derive(Debug, Subcommand)]
+pub enum Generate {
+    /// Shell completions on stdout
+    Completions { shell: clap_complete::Shell },
+    /// The man page on stdout
+    Man,
+}

@@ -1,0 +1,62 @@
+//! What only this process's machine can say: time, secrets, who we are.
+use crate::model::{Clock, Fault, FaultKind, Secret, SecretRef, Secrets, Timestamp};
+use std::{env, fs, path::PathBuf};
+
+pub struct SystemClock;
+impl Clock for SystemClock {
+    fn now(&self) -> Timestamp {
+        // Milliseconds: what a journal needs, and what every reader of RFC 3339 takes.
+        let now = Timestamp::now();
+        Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now)
+    }
+}
+
+/// Read anew each time they are asked for, so that a rotated secret is found.
+pub struct MachineSecrets;
+impl Secrets for MachineSecrets {
+    fn read(&self, from: &SecretRef) -> Result<Secret, Fault> {
+        let denied = |why: String| Fault::new(FaultKind::Denied, format!("cannot read secret from {from}")).cause(why);
+        let file = |path: PathBuf| fs::read_to_string(path).map_err(|e| denied(e.to_string()));
+        let text = match from {
+            SecretRef::Env(name) => env::var(name).map_err(|e| denied(e.to_string()).next(format!("set {name} for this process")))?,
+            SecretRef::File(path) => file(path.into())?,
+            SecretRef::Credential(name) => {
+                let dir = env::var_os("CREDENTIALS_DIRECTORY").ok_or_else(|| denied("$CREDENTIALS_DIRECTORY is not set: not started by systemd with LoadCredential".into()))?;
+                file(PathBuf::from(dir).join(name))?
+            }
+        };
+        // One newline that an editor put there; a key file keeps its own.
+        Ok(Secret::new(text.strip_suffix('\n').map(str::to_owned).unwrap_or(text)))
+    }
+}
+
+pub fn home() -> PathBuf {
+    env::var_os("HOME").map_or_else(|| PathBuf::from("/"), PathBuf::from)
+}
+
+/// `ops@deploy-1`: who a lock, a mark and a report name.
+pub fn who() -> String {
+    let user = env::var("SUDO_USER").or_else(|_| env::var("USER")).or_else(|_| env::var("LOGNAME")).unwrap_or_else(|_| "unknown".into());
+    let host = fs::read_to_string("/proc/sys/kernel/hostname").map(|h| h.trim().to_owned()).unwrap_or_else(|_| "localhost".into());
+    format!("{user}@{host}")
+}
+
+pub fn program() -> String {
+    format!("pitstop {}", env!("CARGO_PKG_VERSION"))
+}
+
+/// kube takes the process's default; everything else is given it.
+pub fn install_provider() -> Result<(), ()> {
+    rustls::crypto::ring::default_provider().install_default().map_err(|_| ())
+}
+
+pub fn start_tracing(verbose: u8) {
+    let level = match verbose {
+        0 => "error",
+        1 => "pitstop=info,warn",
+        2 => "pitstop=debug,info",
+        _ => "debug",
+    };
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time().init();
+}

@@ -1,0 +1,294 @@
+//! One exchange with a Kubernetes API server: kubeconfig, credentials, a limit on every call, answers turned into faults.
+use super::answer;
+use crate::model::{Fault, FaultKind, Timestamp, marks::PROGRAM};
+use kube::{
+    Client, Config,
+    client::Body,
+    config::{KubeConfigOptions, Kubeconfig},
+    core::{
+        Request,
+        params::{GetParams, ListParams, Patch, PatchParams, PostParams},
+        response::Status,
+    },
+};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use std::{error::Error as _, path::PathBuf, time::Duration};
+use tokio::{sync::Mutex, time::timeout};
+
+/// Where the API server is and who we are there.
+#[derive(Debug, Clone)]
+pub struct Access {
+    pub kubeconfig: PathBuf,
+    pub context: Option<String>,
+    pub limit: Duration,
+}
+
+/// kubectl's chunk: a list of more is read in pages.
+const PAGE: u32 = 500;
+
+pub struct Api {
+    access: Access,
+    /// Made at the first call (an exec plugin runs then) and again after a refusal, so that rotated credentials are found.
+    made: Mutex<Option<Made>>,
+}
+
+#[derive(Clone)]
+struct Made {
+    client: Client,
+    url: String,
+    verified: bool,
+}
+
+/// One request. Paths are collections (`/api/v1/nodes`); `name` is the object in it.
+#[derive(Debug)]
+pub enum Call<'a> {
+    Get {
+        path: &'a str,
+        name: &'a str,
+    },
+    List {
+        path: &'a str,
+        params: ListParams,
+    },
+    Create {
+        path: &'a str,
+        body: Value,
+    },
+    CreateSub {
+        path: &'a str,
+        name: &'a str,
+        sub: &'static str,
+        body: Value,
+    },
+    Replace {
+        path: &'a str,
+        name: &'a str,
+        body: Value,
+    },
+    /// Strategic merge.
+    Patch {
+        path: &'a str,
+        name: &'a str,
+        body: Value,
+    },
+}
+
+impl Call<'_> {
+    /// What happens to a write that was sent and not answered is not known; a read changes nothing.
+    pub fn writes(&self) -> bool {
+        match self {
+            Call::Get { .. } | Call::List { .. } => false,
+            // A review is a question: nothing is stored.
+            Call::Create { path, .. } => !path.ends_with("selfsubjectaccessreviews"),
+            _ => true,
+        }
+    }
+}
+
+pub struct Reply {
+    pub code: u16,
+    /// The server's own clock, from its `Date` header.
+    pub date: Option<Timestamp>,
+    pub body: Vec<u8>,
+}
+
+impl Reply {
+    pub fn ok(&self) -> bool {
+        (200..300).contains(&self.code)
+    }
+    /// What a refusal says. Overload and shutdown answer in plain text: the text then is the message, and there are no details.
+    pub fn status(&self) -> Status {
+        let plain = || Status::failure(String::from_utf8_lossy(&self.body).trim(), "").with_code(self.code);
+        let mut status = serde_json::from_slice::<Status>(&self.body).unwrap_or_else(|_| plain());
+        status.code = self.code;
+        status
+    }
+    pub fn parse<T: DeserializeOwned>(&self, what: &str) -> Result<T, Fault> {
+        serde_json::from_slice(&self.body).map_err(|e| Fault::new(FaultKind::Invalid, format!("{what}: an answer that makes no sense")).caused_by(&e))
+    }
+}
+
+impl Api {
+    /// Reads the kubeconfig, so that its faults are known at once; contacts nothing.
+    pub fn new(access: Access) -> Result<Api, Fault> {
+        let config = read(&access)?;
+        let context = access.context.clone().or(config.current_context.clone()).unwrap_or_default();
+        if !config.contexts.iter().any(|c| c.name == context) {
+            let known: Vec<_> = config.contexts.iter().map(|c| c.name.as_str()).collect();
+            let what = format!("kubeconfig {}: no context `{context}`", access.kubeconfig.display());
+            return Err(Fault::new(FaultKind::Invalid, what).cause(format!("it has {}", known.join(", "))));
+        }
+        Ok(Api { access, made: Mutex::new(None) })
+    }
+
+    pub async fn url(&self) -> Result<String, Fault> {
+        Ok(self.made().await?.url)
+    }
+    /// Is the server's certificate verified?
+    pub async fn verified(&self) -> Result<bool, Fault> {
+        Ok(self.made().await?.verified)
+    }
+
+    async fn made(&self) -> Result<Made, Fault> {
+        let mut made = self.made.lock().await;
+        if let Some(made) = &*made {
+            return Ok(made.clone());
+        }
+        let fresh = timeout(self.access.limit, make(self.access.clone()))
+            .await
+            .unwrap_or_else(|_| Err(Fault::new(FaultKind::Unreachable, "the kubeconfig's credential plugin does not answer")))?;
+        *made = Some(fresh.clone());
+        Ok(fresh)
+    }
+
+    /// Sends `call` and returns the answer, whatever it is. Only what kept an answer from coming is a fault.
+    pub async fn send(&self, what: &str, call: Call<'_>) -> Result<Reply, Fault> {
+        let writes = call.writes();
+        let made = self.made().await?;
+        let post = PostParams { field_manager: Some(PROGRAM.into()), ..PostParams::default() };
+        let bytes = |body: Value| body.to_string().into_bytes();
+        let request = match call {
+            Call::Get { path, name } => Request::new(path).get(name, &GetParams::default()),
+            Call::List { path, params } => Request::new(path).list(&params),
+            Call::Create { path, body } => Request::new(path).create(&post, bytes(body)),
+            Call::CreateSub { path, name, sub, body } => Request::new(path).create_subresource(sub, name, &post, bytes(body)),
+            Call::Replace { path, name, body } => Request::new(path).replace(name, &post, bytes(body)),
+            Call::Patch { path, name, body } => {
+                let params = PatchParams { field_manager: Some(PROGRAM.into()), ..PatchParams::default() };
+                Request::new(path).patch(name, &params, &Patch::Strategic(body))
+            }
+        };
+        let request = request.map_err(|e| Fault::new(FaultKind::Invalid, format!("{what}: not a request")).caused_by(&e))?.map(Body::from);
+        let exchange = async {
+            let response = made.client.send(request).await?;
+            let code = response.status().as_u16();
+            let date = response.headers().get("date").and_then(|d| d.to_str().ok()).and_then(http_date);
+            let body = response.into_body().collect_bytes().await?.to_vec();
+            Ok(Reply { code, date, body })
+        };
+        let reply = match timeout(self.access.limit, exchange).await {
+            Err(_) => return Err(Fault::new(FaultKind::Unknown, format!("{what}: no answer within {:?}", self.access.limit))),
+            Ok(Err(error)) => {
+                if matches!(error, kube::Error::Auth(_)) {
+                    self.made.lock().await.take();
+                }
+                return Err(broken(what, &made.url, error));
+            }
+            Ok(Ok(reply)) => reply,
+        };
+        if reply.code == 401 {
+            // The next call reads kubeconfig and token anew.
+            self.made.lock().await.take();
+        }
+        tracing::debug!(op = what, code = reply.code, writes, "kubernetes call");
+        Ok(reply)
+    }
+
+    /// The same, and a refusal is a fault.
+    pub async fn ask(&self, what: &str, call: Call<'_>) -> Result<Reply, Fault> {
+        let writes = call.writes();
+        let reply = self.send(what, call).await?;
+        if reply.ok() { Ok(reply) } else { Err(answer::refused(what, &reply.status(), writes)) }
+    }
+
+    /// One object, or none.
+    pub async fn get<T: DeserializeOwned>(&self, what: &str, path: &str, name: &str) -> Result<Option<(T, Option<Timestamp>)>, Fault> {
+        let reply = self.send(what, Call::Get { path, name }).await?;
+        match reply.code {
+            404 => Ok(None),
+            _ if reply.ok() => Ok(Some((reply.parse(what)?, reply.date))),
+            _ => Err(answer::refused(what, &reply.status(), false)),
+        }
+    }
+
+    /// A whole list, read in pages. A list that expired between two pages is a fault like any other: the next look reads it again.
+    pub async fn list<T: DeserializeOwned>(&self, what: &str, path: &str, fields: Option<&str>) -> Result<(Vec<T>, Option<Timestamp>), Fault> {
+        let (items, date) = self.pages(what, path, fields).await?;
+        let parse =
+            |item| serde_json::from_value(item).map_err(|e| Fault::new(FaultKind::Invalid, format!("{what}: an item that makes no sense")).caused_by(&e));
+        Ok((items.into_iter().map(parse).collect::<Result<_, _>>()?, date))
+    }
+
+    pub async fn pages(&self, what: &str, path: &str, fields: Option<&str>) -> Result<(Vec<Value>, Option<Timestamp>), Fault> {
+        let mut params = ListParams::default().limit(PAGE);
+        if let Some(fields) = fields {
+            params = params.fields(fields);
+        }
+        let mut all = Vec::new();
+        loop {
+            let reply = self.ask(what, Call::List { path, params: params.clone() }).await?;
+            let mut page: Value = reply.parse(what)?;
+            match page["items"].take() {
+                Value::Array(items) => all.extend(items),
+                Value::Null => {}
+                _ => return Err(Fault::new(FaultKind::Invalid, format!("{what}: a list without items"))),
+            }
+            match page["metadata"]["continue"].as_str() {
+                Some(token) if !token.is_empty() => params = params.continue_token(token),
+                _ => return Ok((all, reply.date)),
+            }
+        }
+    }
+}
+
+fn read(access: &Access) -> Result<Kubeconfig, Fault> {
+    let what = || format!("read kubeconfig {}", access.kubeconfig.display());
+    Kubeconfig::read_from(&access.kubeconfig).map_err(|e| Fault::new(FaultKind::Invalid, what()).caused_by(&e))
+}
+
+async fn make(access: Access) -> Result<Made, Fault> {
+    let kubeconfig = read(&access)?;
+    let options = KubeConfigOptions { context: access.context.clone(), ..KubeConfigOptions::default() };
+    let invalid = |e: &dyn std::error::Error| Fault::new(FaultKind::Invalid, format!("kubeconfig {}", access.kubeconfig.display())).caused_by(e);
+    let mut config = Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(|e| invalid(&e))?;
+    // kube would repeat a refused eviction by itself, invisibly; who repeats is the engine.
+    config.default_retry = false;
+    config.connect_timeout = Some(access.limit.min(Duration::from_secs(10)));
+    config.write_timeout = Some(access.limit);
+    let url = config.cluster_url.to_string().trim_end_matches('/').to_owned();
+    let verified = !config.accept_invalid_certs;
+    // Runs the exec plugin and waits for it: not on a thread that others wait for.
+    let made = tokio::task::spawn_blocking(move || Client::try_from(config)).await.map_err(|e| invalid(&e))?;
+    let client = made.map_err(|e| broken("log in", &url, e))?;
+    Ok(Made { client, url, verified })
+}
+
+/// No answer came: was anything sent?
+fn broken(what: &str, url: &str, error: kube::Error) -> Fault {
+    let mut chain = Vec::new();
+    let mut next = error.source();
+    while let Some(e) = next {
+        let text = e.to_string();
+        if chain.last() != Some(&text) {
+            chain.push(text);
+        }
+        next = e.source();
+    }
+    let kind = match &error {
+        // The HTTP client under kube says so in words only.
+        kube::Error::Service(e) if e.to_string().contains("(Connect)") => FaultKind::Unreachable,
+        kube::Error::Service(_) if chain.iter().any(|t| t.contains("(Connect)")) => FaultKind::Unreachable,
+        kube::Error::Auth(_) => FaultKind::Denied,
+        kube::Error::Service(_) | kube::Error::HyperError(_) => FaultKind::Unknown,
+        _ => FaultKind::Invalid,
+    };
+    let fault = match kind {
+        FaultKind::Unreachable => Fault::new(kind, format!("{what}: nothing answers at {url}")),
+        FaultKind::Unknown => Fault::new(kind, format!("{what}: the connection to {url} was lost")),
+        _ => Fault::new(kind, what),
+    };
+    if let kube::Error::Auth(e) = &error {
+        // What a plugin printed may be a token: only its name and status are told.
+        return match e {
+            kube::client::AuthError::AuthExecRun { cmd, out } => fault.cause(format!("credential plugin `{cmd}` failed: {}", out.status)),
+            kube::client::AuthError::AuthExecParse(_) => fault.cause("the credential plugin's output makes no sense"),
+            e => fault.cause(e),
+        };
+    }
+    chain.into_iter().fold(fault, |f, text| f.cause(text))
+}
+
+fn http_date(text: &str) -> Option<Timestamp> {
+    jiff::fmt::rfc2822::parse(text).ok().map(|zoned| zoned.timestamp())
+}

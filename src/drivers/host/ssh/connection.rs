@@ -1,0 +1,145 @@
+//! One logged-in connection, and waiting on its socket: libssh2 is asked again when the kernel says that something moved.
+use super::{
+    Config,
+    dial::dial,
+    login::{self, words},
+};
+use crate::model::{Connect, Fault};
+use ssh2::{BlockDirections, Channel, Session};
+use std::{
+    fmt, io,
+    net::{Shutdown, TcpStream},
+    time::{Duration, Instant},
+};
+use tokio::{
+    io::Interest,
+    runtime::{Handle, Runtime},
+    sync::oneshot,
+    time::timeout_at,
+};
+
+/// A belt: a wake-up lost between two layers costs this long, not the command's limit.
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
+
+/// Whoever waits for a call went away. Dropping the other end asks.
+pub struct Stop(Option<oneshot::Receiver<()>>);
+impl Stop {
+    pub fn new() -> (oneshot::Sender<()>, Stop) {
+        let (hold, gone) = oneshot::channel();
+        (hold, Stop(Some(gone)))
+    }
+    pub fn never() -> Stop {
+        Stop(None)
+    }
+    pub fn asked(&mut self) -> bool {
+        self.0.as_mut().is_some_and(|gone| !matches!(gone.try_recv(), Err(oneshot::error::TryRecvError::Empty)))
+    }
+    async fn wait(&mut self) {
+        match &mut self.0 {
+            Some(gone) => drop(gone.await),
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// Why a call did not come to its end.
+#[derive(Debug)]
+pub struct Broken {
+    pub text: String,
+    pub raw: Option<ssh2::Error>,
+}
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// Kept between calls; belongs to one thread at a time.
+pub struct Kept {
+    pub session: Session,
+    pub host_key: String,
+    /// The same socket as the session's.
+    socket: TcpStream,
+}
+impl Drop for Kept {
+    /// Before libssh2 says goodbye: its drop would wait for a peer that may be gone.
+    fn drop(&mut self) {
+        self.socket.shutdown(Shutdown::Both).ok(); // it may be closed already
+    }
+}
+
+/// A kept connection on the thread of a call, with its socket known to the runtime there.
+pub struct Connection {
+    pub whom: String,
+    kept: Kept,
+    ready: tokio::net::TcpStream,
+    runtime: Handle,
+}
+
+impl Connection {
+    /// One attempt.
+    pub fn open(config: &Config, cx: &Connect, runtime: &Runtime) -> Result<Kept, Fault> {
+        let stream = runtime.block_on(dial(&config.host, config.port, config.connect_timeout.0))?;
+        let again = |e: io::Error| Fault::new(crate::model::FaultKind::Unreachable, format!("{}: cannot set up the connection", config.label())).cause(e);
+        let socket = stream.try_clone().map_err(again)?;
+        let logged_in = login::log_in(config, cx, stream)?;
+        logged_in.session.set_blocking(false);
+        Ok(Kept { session: logged_in.session, host_key: logged_in.host_key, socket })
+    }
+
+    pub fn new(whom: String, kept: Kept, runtime: &Runtime) -> io::Result<Connection> {
+        let socket = kept.socket.try_clone()?;
+        socket.set_nonblocking(true)?;
+        let _inside = runtime.enter();
+        Ok(Connection { whom, kept, ready: tokio::net::TcpStream::from_std(socket)?, runtime: runtime.handle().clone() })
+    }
+
+    pub fn keep(self) -> Kept {
+        self.kept
+    }
+    pub fn host_key(&self) -> &str {
+        &self.kept.host_key
+    }
+
+    pub fn channel(&self, until: Instant, stop: &mut Stop) -> Result<Channel, Broken> {
+        self.drive(until, stop, || self.kept.session.channel_session())
+    }
+
+    /// Calls until libssh2 stops answering "would block".
+    pub fn drive<T>(&self, until: Instant, stop: &mut Stop, mut call: impl FnMut() -> Result<T, ssh2::Error>) -> Result<T, Broken> {
+        loop {
+            match call() {
+                Ok(done) => return Ok(done),
+                Err(e) if io::Error::from(ssh2::Error::new(e.code(), "")).kind() != io::ErrorKind::WouldBlock => {
+                    return Err(Broken { text: words(&e), raw: Some(e) });
+                }
+                Err(_) if stop.asked() => return Err(Broken { text: "cancelled".to_owned(), raw: None }),
+                Err(_) if Instant::now() >= until => return Err(Broken { text: "no answer in time".to_owned(), raw: None }),
+                Err(_) => self.wait(false, until, stop),
+            }
+        }
+    }
+
+    /// Until the socket moves, `until`, or nobody waits any more. May return early.
+    pub fn wait(&self, writing: bool, until: Instant, stop: &mut Stop) {
+        let mut interest = Interest::READABLE;
+        // libssh2 has just met "would block" on its own copy of the socket; the runtime does not know it yet and would wake us at once, for ever.
+        let stale = |interest| self.ready.try_io(interest, || Err::<(), _>(io::ErrorKind::WouldBlock.into()));
+        stale(Interest::READABLE).ok();
+        if writing && matches!(self.kept.session.block_directions(), BlockDirections::Outbound | BlockDirections::Both) || !writing && self.outbound() {
+            stale(Interest::WRITABLE).ok();
+            interest |= Interest::WRITABLE;
+        }
+        let until = until.min(Instant::now() + LOOK_AGAIN);
+        self.runtime.block_on(async {
+            tokio::select! {
+                moved = timeout_at(until.into(), self.ready.ready(interest)) => drop(moved), // an error shows at the next read
+                () = stop.wait() => {}
+            }
+        });
+    }
+
+    fn outbound(&self) -> bool {
+        matches!(self.kept.session.block_directions(), BlockDirections::Outbound | BlockDirections::Both)
+    }
+}

@@ -1,0 +1,293 @@
+//! Handshake, host key, authentication: from a TCP connection to a session that may run commands. Blocking, each call with a limit.
+use super::{
+    Config, Login,
+    known_hosts::{self, KnownHosts, Verdict},
+};
+use crate::model::{Connect, Fault, FaultKind, FilePath, Secret};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use ssh2::{ErrorCode, KeyboardInteractivePrompt, MethodType, Prompt, Session};
+use std::{
+    io,
+    net::TcpStream,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+// libssh2's numbers; the crate has no names for them.
+const TIMEOUT: i32 = -9;
+const NO_COMMON_ALGORITHM: [i32; 2] = [-5, -8];
+const KEY_UNREADABLE: [i32; 2] = [-16, -48];
+const REFUSED: [i32; 2] = [-18, -19];
+
+/// What a login ended with, beside the session: the fingerprint of the key that answered.
+pub struct LoggedIn {
+    pub session: Session,
+    pub host_key: String,
+}
+
+/// Both deadlines together: handshake with host key check, and authentication.
+pub fn log_in(config: &Config, cx: &Connect, stream: TcpStream) -> Result<LoggedIn, Fault> {
+    let whom = config.label();
+    let until = Instant::now() + config.connect_timeout.0;
+    let keys = HostKeys::read(config, cx)?;
+    // Before the handshake: a key file that cannot be read must not cost the host a failed login.
+    let offer = Offer::read(config, cx)?;
+    let unreachable = |what: &str, e: &ssh2::Error| Fault::new(FaultKind::Unreachable, format!("{whom}: {what}")).cause(words(e));
+
+    let mut session = Session::new().map_err(|e| unreachable("cannot make a session", &e))?;
+    session.set_tcp_stream(stream);
+    let wanted = keys.files.preferred(&config.host, config.port, &keys.pinned);
+    session
+        .method_pref(MethodType::HostKey, &wanted)
+        .map_err(|e| Fault::new(FaultKind::Invalid, format!("{whom}: host key types {wanted}")).cause(words(&e)))?;
+    bound(&session, until, &whom)?;
+    session.handshake().map_err(|e| match number(&e) {
+        n if NO_COMMON_ALGORITHM.contains(&n) => {
+            Fault::new(FaultKind::Denied, format!("{whom} has no algorithm in common with us, or no host key of the types we know of it ({wanted})"))
+                .cause(words(&e))
+                .next(format!("ssh-keyscan -p {} {}", config.port, config.host))
+        }
+        TIMEOUT => unreachable("no complete handshake in time", &e),
+        _ => unreachable("closed before it said its name: still starting, too many connections, or we are shut out for a while", &e),
+    })?;
+    let host_key = keys.check(config, cx, &session)?;
+
+    offer.authenticate(config, &session, until)?;
+    Ok(LoggedIn { session, host_key })
+}
+
+/// Each blocking call ends at `until`. Zero would mean never.
+fn bound(session: &Session, until: Instant, whom: &str) -> Result<(), Fault> {
+    let left = until.saturating_duration_since(Instant::now());
+    if left.is_zero() {
+        return Err(Fault::new(FaultKind::Unreachable, format!("{whom}: no time left to log in")));
+    }
+    session.set_timeout(u32::try_from(left.as_millis()).unwrap_or(u32::MAX).max(1));
+    Ok(())
+}
+
+struct HostKeys {
+    pinned: Vec<Vec<u8>>,
+    files: KnownHosts,
+}
+
+impl HostKeys {
+    fn read(config: &Config, cx: &Connect) -> Result<HostKeys, Fault> {
+        let mut pinned = Vec::new();
+        for line in &cx.trust.host_keys {
+            let what = || format!("{}: trust.toml has a host key that is none: {line:?}", config.label());
+            pinned.push(known_hosts::key(line).ok_or_else(|| Fault::new(FaultKind::Invalid, what()))?);
+        }
+        let mut files = KnownHosts::default();
+        for path in paths(config, cx) {
+            match std::fs::read(&path) {
+                Ok(bytes) => files.add(KnownHosts::read(&String::from_utf8_lossy(&bytes))),
+                Err(e) if e.kind() == io::ErrorKind::NotFound && config.known_hosts.is_none() => {}
+                Err(e) => {
+                    let what = format!("{}: known_hosts file {} cannot be read, so no host key can be checked", config.label(), path.display());
+                    return Err(Fault::new(FaultKind::Denied, what).cause(e));
+                }
+            }
+        }
+        Ok(HostKeys { pinned, files })
+    }
+
+    fn check(&self, config: &Config, cx: &Connect, session: &Session) -> Result<String, Fault> {
+        let whom = config.label();
+        let (key, _) = session.host_key().ok_or_else(|| Fault::new(FaultKind::Invalid, format!("{whom} showed no host key")))?;
+        let fingerprint = known_hosts::fingerprint(key);
+        let kind = known_hosts::kind(key).unwrap_or_default();
+        let node = cx.node.as_ref().map_or("NODE", |n| n.0.as_str());
+        let by = if self.pinned.is_empty() { "known_hosts" } else { "trust.toml" };
+        let denied = |what: String| Err(Fault::new(FaultKind::Denied, what).cause(format!("it shows {}", known_hosts::written(key))));
+        match self.files.judge(&config.host, config.port, &self.pinned, key) {
+            Verdict::Known => Ok(fingerprint),
+            Verdict::Unknown => {
+                denied(format!("{whom}: its host key {kind} {fingerprint} is not known")).map_err(|f| f.next(format!("pitstop inventory trust {node}")))
+            }
+            Verdict::Changed => {
+                denied(format!("{whom}: its host key changed: {kind} {fingerprint} is not what {by} has; something else answers, or it was installed anew"))
+                    .map_err(|f| {
+                        f.next(format!(
+                            "compare with `ssh-keygen -l` on the host itself; if it is right, take the old key out of {by}, then pitstop inventory trust {node}"
+                        ))
+                    })
+            }
+            Verdict::Revoked => {
+                denied(format!("{whom}: its host key {kind} {fingerprint} is revoked in known_hosts")).map_err(|f| f.next("give the host a new key"))
+            }
+        }
+    }
+}
+
+fn paths(config: &Config, cx: &Connect) -> Vec<PathBuf> {
+    match &config.known_hosts {
+        Some(path) => vec![cx.path(path)],
+        None => ["~/.ssh/known_hosts", "~/.ssh/known_hosts2", "/etc/ssh/ssh_known_hosts"].map(|p| cx.path(&FilePath(p.to_owned()))).to_vec(),
+    }
+}
+
+/// What is offered to the host, read anew at every login so that a rotated key or password is found.
+struct Offer {
+    key: Option<(String, Secret)>,
+    passphrase: Option<Secret>,
+    agent: bool,
+    password: Option<Secret>,
+}
+
+impl Offer {
+    fn read(config: &Config, cx: &Connect) -> Result<Offer, Fault> {
+        let whom = config.label();
+        let passphrase = config.passphrase.as_ref().map(|from| cx.secret(from)).transpose()?;
+        let key = match config.login() {
+            Login::Key(from) => {
+                let key = cx.secret(from)?;
+                let locked = sealed(key.expose()).ok_or_else(|| Fault::new(FaultKind::Invalid, format!("{whom}: {from} holds no private key")))?;
+                if locked && passphrase.is_none() {
+                    return Err(Fault::new(FaultKind::Denied, format!("{whom}: the key in {from} has a passphrase, and none is given"))
+                        .next("set host.ssh.passphrase, or use agent = true"));
+                }
+                Some((from.to_string(), key))
+            }
+            _ => None,
+        };
+        let password = config.password.as_ref().map(|from| cx.secret(from)).transpose()?;
+        Ok(Offer { key, passphrase, agent: matches!(config.login(), Login::Agent), password })
+    }
+
+    fn authenticate(&self, config: &Config, session: &Session, until: Instant) -> Result<(), Fault> {
+        let whom = config.label();
+        let user = &config.user;
+        let mut last: Option<Fault> = None;
+        if let Some((from, key)) = &self.key {
+            bound(session, until, &whom)?;
+            // A file's last newline was taken off with the secret.
+            let pem = Secret::new(format!("{}\n", key.expose()));
+            let passphrase = self.passphrase.as_ref().map(Secret::expose);
+            last = session.userauth_pubkey_memory(user, None, pem.expose(), passphrase).err().map(|e| self.refused(&whom, &format!("the key in {from}"), &e));
+        }
+        if self.agent {
+            last = self.by_agent(config, session, until)?;
+        }
+        if !session.authenticated()
+            && let Some(password) = &self.password
+            && last.as_ref().is_none_or(|f| f.kind == FaultKind::Denied)
+        {
+            bound(session, until, &whom)?;
+            last = session.userauth_password(user, password.expose()).err().map(|e| self.refused(&whom, "the password", &e));
+            if !session.authenticated() && last.as_ref().is_none_or(|f| f.kind == FaultKind::Denied) {
+                bound(session, until, &whom)?;
+                let mut answer = Typed { password };
+                let asked = session.userauth_keyboard_interactive(user, &mut answer);
+                last = asked.err().map(|e| self.refused(&whom, "the password", &e)).or(last);
+            }
+        }
+        // Not every failure of libssh2 is an error: an agent without keys ends well and logs nobody in.
+        match last {
+            _ if session.authenticated() => Ok(()),
+            Some(fault) => Err(fault),
+            None => Err(Fault::new(FaultKind::Denied, format!("{whom}: not logged in"))),
+        }
+    }
+
+    /// Walks the agent's keys: libssh2's own call offers only the first.
+    fn by_agent(&self, config: &Config, session: &Session, until: Instant) -> Result<Option<Fault>, Fault> {
+        let whom = config.label();
+        let none = |e: ssh2::Error| {
+            Fault::new(FaultKind::Denied, format!("{whom}: no ssh-agent answers")).cause(words(&e)).next("start one and set SSH_AUTH_SOCK, or name a key")
+        };
+        let mut agent = session.agent().map_err(none)?;
+        agent.connect().map_err(none)?;
+        agent.list_identities().map_err(none)?;
+        let mut last = Some(Fault::new(FaultKind::Denied, format!("{whom}: the ssh-agent has no keys")).next("ssh-add"));
+        // A host hangs up after six tries by default.
+        for key in agent.identities().map_err(none)?.iter().take(5) {
+            bound(session, until, &whom)?;
+            match agent.userauth(&config.user, key) {
+                Ok(()) => return Ok(None),
+                Err(e) => last = Some(self.refused(&whom, &format!("the agent's key {}", key.comment()), &e)),
+            }
+        }
+        Ok(last)
+    }
+
+    fn refused(&self, whom: &str, what: &str, e: &ssh2::Error) -> Fault {
+        let (kind, text) = match number(e) {
+            // The number of a refusal, but the peer hung up.
+            _ if e.message().contains("Waiting for") => {
+                (FaultKind::Unreachable, format!("{whom} closed the link while {what} was offered: too many tries, or users may not log in yet"))
+            }
+            n if KEY_UNREADABLE.contains(&n) && self.passphrase.is_some() => {
+                (FaultKind::Denied, format!("{whom}: {what} cannot be opened with this passphrase"))
+            }
+            n if KEY_UNREADABLE.contains(&n) => (FaultKind::Denied, format!("{whom}: {what} cannot be used")),
+            n if REFUSED.contains(&n) => (FaultKind::Denied, format!("{whom} refused {what}")),
+            TIMEOUT => (FaultKind::Unreachable, format!("{whom} did not answer to {what} in time")),
+            _ => (FaultKind::Unreachable, format!("{whom}: the link failed while {what} was offered")),
+        };
+        Fault::new(kind, text).cause(words(e))
+    }
+}
+
+/// Is this private key encrypted? `None`: it is no private key.
+fn sealed(pem: &str) -> Option<bool> {
+    let body = pem.trim().strip_prefix("-----BEGIN ")?;
+    let (kind, rest) = body.split_once("-----")?;
+    let (body, _) = rest.split_once("-----END ")?;
+    if kind != "OPENSSH PRIVATE KEY" {
+        return kind.ends_with("PRIVATE KEY").then(|| kind.starts_with("ENCRYPTED") || body.contains("ENCRYPTED"));
+    }
+    let blob = STANDARD.decode(body.split_whitespace().collect::<String>()).ok()?;
+    let rest = blob.strip_prefix(b"openssh-key-v1\0")?;
+    known_hosts::kind(rest).map(|cipher| cipher != "none")
+}
+
+struct Typed<'a> {
+    password: &'a Secret,
+}
+impl KeyboardInteractivePrompt for Typed<'_> {
+    /// Only a question that hides what is typed gets the password.
+    fn prompt(&mut self, _user: &str, _instructions: &str, prompts: &[Prompt]) -> Vec<String> {
+        prompts.iter().map(|p| if p.echo { String::new() } else { self.password.expose().to_owned() }).collect()
+    }
+}
+
+pub fn number(e: &ssh2::Error) -> i32 {
+    match e.code() {
+        ErrorCode::Session(n) | ErrorCode::SFTP(n) => n,
+    }
+}
+pub fn words(e: &ssh2::Error) -> String {
+    format!("{} ({})", e.message(), number(e))
+}
+
+/// Long enough for a goodbye, never longer.
+pub const FAREWELL: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tells_sealed_keys_from_open_ones_and_from_none() {
+        let openssh = |cipher: &str| {
+            let mut blob = b"openssh-key-v1\0".to_vec();
+            blob.extend((cipher.len() as u32).to_be_bytes());
+            blob.extend(cipher.as_bytes());
+            format!("-----BEGIN OPENSSH PRIVATE KEY-----\n{}\n-----END OPENSSH PRIVATE KEY-----", STANDARD.encode(blob))
+        };
+        assert_eq!(sealed(&openssh("none")), Some(false));
+        assert_eq!(sealed(&openssh("aes256-ctr")), Some(true));
+        assert_eq!(sealed("-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nxx\n-----END RSA PRIVATE KEY-----\n"), Some(true));
+        assert_eq!(sealed("-----BEGIN PRIVATE KEY-----\nxx\n-----END PRIVATE KEY-----\n"), Some(false));
+        assert_eq!(sealed("-----BEGIN ENCRYPTED PRIVATE KEY-----\nxx\n-----END ENCRYPTED PRIVATE KEY-----\n"), Some(true));
+        for text in [
+            "",
+            "ssh-ed25519 AAAA",
+            "-----BEGIN CERTIFICATE-----\nxx\n-----END CERTIFICATE-----",
+            "-----BEGIN OPENSSH PRIVATE KEY-----\n*\n-----END OPENSSH PRIVATE KEY-----",
+        ] {
+            assert_eq!(sealed(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! What a command on a simulated machine sees: a tree of the files that say which machine this is, tools that answer from it, and processes that die with it.
+use crate::lab::rack::{Rack, Seen};
+use std::{
+    fmt::Write as _,
+    fs, io,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::Stdio,
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+use tokio::process::{Child, Command};
+
+const TOOLS: [(&str, &[&str]); 3] = [
+    (include_str!("tools/paths.sh"), &["cat", "grep", "ls"]),
+    (include_str!("tools/answer.sh"), &["hostname", "uname", "who", "pgrep", "findmnt"]),
+    (include_str!("tools/systemctl.sh"), &["systemctl", "reboot", "poweroff", "halt", "shutdown"]),
+];
+const KERNEL: &str = "6.1.0-lab-amd64";
+
+pub struct Machine {
+    rack: Rack,
+    name: String,
+    root: PathBuf,
+    bin: PathBuf,
+    /// One writer of the tree at a time.
+    writing: Mutex<()>,
+    /// Names of files in the making.
+    made: AtomicU64,
+    /// Services that were stopped on the host since it booted.
+    stopped: Mutex<(String, Vec<String>)>,
+}
+
+impl Machine {
+    pub fn prepare(rack: Rack, name: String, dir: &Path) -> io::Result<Machine> {
+        // Commands may change their directory.
+        let dir = std::path::absolute(dir)?;
+        let (root, bin) = (dir.join("root"), dir.join("bin"));
+        fs::create_dir_all(&root)?;
+        fs::create_dir_all(&bin)?;
+        for (script, names) in TOOLS {
+            for tool in names {
+                let path = bin.join(tool);
+                fs::write(&path, script)?;
+                fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
+            }
+        }
+        let machine = Machine { rack, name, root, bin, writing: Mutex::default(), made: AtomicU64::new(0), stopped: Mutex::default() };
+        machine.write()?;
+        Ok(machine)
+    }
+
+    /// Does the OS run? What was asked for on the host is passed to the rack on the way.
+    pub fn tick(&self) -> bool {
+        let Some(seen) = self.rack.seen(&self.name) else { return false };
+        if seen.up {
+            self.obey(&seen);
+        }
+        seen.up
+    }
+
+    fn obey(&self, seen: &Seen) {
+        let asks = self.root.join("asks");
+        let taken = self.root.join(format!("asks.{}", self.made.fetch_add(1, Ordering::Relaxed)));
+        // Taken whole: a tool may append at this moment.
+        if fs::rename(&asks, &taken).is_err() {
+            return;
+        }
+        let text = fs::read_to_string(&taken).unwrap_or_default();
+        fs::remove_file(&taken).ok(); // a left-over is never read again
+        for line in text.lines() {
+            let (verb, unit) = line.split_once(' ').unwrap_or((line, ""));
+            match verb {
+                "reboot" => drop(self.rack.power(&self.name, "GracefulRestart", "ssh")),
+                "poweroff" => drop(self.rack.power(&self.name, "GracefulShutdown", "ssh")),
+                _ => self.service(seen, unit.trim_end_matches(".service"), verb != "stop"),
+            }
+        }
+    }
+
+    fn service(&self, seen: &Seen, service: &str, active: bool) {
+        self.rack.set_service(&self.name, service, active);
+        let mut stopped = self.stopped(seen);
+        stopped.1.retain(|s| s != service);
+        if !active {
+            stopped.1.push(service.to_owned());
+        }
+    }
+
+    /// Forgotten at the next boot.
+    fn stopped(&self, seen: &Seen) -> std::sync::MutexGuard<'_, (String, Vec<String>)> {
+        let mut stopped = self.stopped.lock().unwrap_or_else(|e| e.into_inner());
+        if stopped.0 != seen.boot_id {
+            *stopped = (seen.boot_id.clone(), Vec::new());
+        }
+        stopped
+    }
+
+    /// The tree as of now.
+    fn write(&self) -> io::Result<()> {
+        let _alone = self.writing.lock().unwrap_or_else(|e| e.into_inner());
+        let seen = self.rack.seen(&self.name).ok_or_else(|| io::Error::other(format!("the rack has no machine {}", self.name)))?;
+        let uptime = seen.uptime.as_secs_f64();
+        let stopped = self.stopped(&seen).1.clone();
+        let mut units = String::new();
+        for (service, active) in &seen.services {
+            let state = if stopped.contains(service) {
+                "inactive"
+            } else if *active {
+                "active"
+            } else {
+                "failed"
+            };
+            let unit = if service.contains('.') { service.clone() } else { format!("{service}.service") };
+            writeln!(units, "{unit} {state}").map_err(io::Error::other)?;
+        }
+        // A cluster server writes VMs as `vm NAME`: on the host they are processes.
+        let vms = seen.running.iter().filter_map(|what| what.strip_prefix("vm "));
+        let guests: String = vms.enumerate().map(|(i, vm)| format!("{} /usr/bin/qemu-system-x86_64 -name guest={vm}\n", 2000 + i)).collect();
+        let spec = &seen.spec;
+        for (path, text) in [
+            ("proc/sys/kernel/random/boot_id", &seen.boot_id),
+            ("proc/sys/kernel/hostname", &self.name),
+            ("proc/uptime", &format!("{uptime:.2} {uptime:.2}")),
+            ("proc/mounts", &"/dev/nvme0n1p2 / ext4 rw 0 0".to_owned()),
+            ("etc/machine-id", &spec.machine_id),
+            ("etc/hostname", &self.name),
+            ("sys/class/dmi/id/product_uuid", &spec.uuid),
+            ("sys/class/dmi/id/product_serial", &spec.serial),
+            // The file system belongs to the installation, as its machine-id does.
+            ("root_fs", &format!("{}-root", spec.machine_id.get(..8).unwrap_or(&spec.machine_id))),
+            ("kernel", &KERNEL.to_owned()),
+            ("name", &self.name),
+            ("people", &String::new()),
+            ("guests", &guests),
+            ("units", &units),
+        ] {
+            let path = self.root.join(path);
+            if let Some(parent) = path.parent() {
+                fs::create_dir_all(parent)?;
+            }
+            let text = if text.is_empty() || text.ends_with('\n') { text.clone() } else { format!("{text}\n") };
+            // Renamed into place: a command may be reading.
+            let new = path.with_extension("new");
+            fs::write(&new, text)?;
+            fs::rename(&new, &path)?;
+        }
+        Ok(())
+    }
+
+    /// `None`: a shell that reads its commands.
+    pub fn start(&self, line: Option<&str>) -> io::Result<Run> {
+        self.tick();
+        self.write()?;
+        let mut command = Command::new("/bin/sh");
+        if let Some(line) = line {
+            command.args(["-c", line]);
+        }
+        let path = format!("{}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", self.bin.display());
+        command
+            .env_clear()
+            .env("PATH", path)
+            .env("LAB_ROOT", &self.root)
+            .env("HOME", &self.root)
+            .env("USER", "root")
+            .env("LOGNAME", "root")
+            .env("SHELL", "/bin/sh");
+        command.current_dir(&self.root).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        Ok(Run { child: command.spawn()?, over: false })
+    }
+}
+
+/// A command under way. Dropped before it is over, as when the link or the power is cut, it dies with everything it started.
+pub struct Run {
+    pub child: Child,
+    pub over: bool,
+}
+impl Drop for Run {
+    fn drop(&mut self) {
+        let Some(pid) = self.child.id().filter(|_| !self.over) else { return };
+        let mut doomed = vec![pid];
+        let parents = parents();
+        let mut at = 0;
+        while let Some(parent) = doomed.get(at).copied() {
+            doomed.extend(parents.iter().filter(|(_, p)| *p == parent).map(|(child, _)| *child));
+            at += 1;
+        }
+        let list: String = doomed.iter().map(|pid| format!(" {pid}")).collect();
+        // `kill` of the shell: there is no other without unsafe code.
+        std::process::Command::new("/bin/sh").args(["-c", &format!("kill -KILL{list} 2>/dev/null")]).status().ok();
+    }
+}
+
+/// (process, parent) of every process.
+fn parents() -> Vec<(u32, u32)> {
+    let Ok(dir) = fs::read_dir("/proc") else { return Vec::new() };
+    let parent = |pid: u32| -> Option<(u32, u32)> {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        // The name in brackets may hold anything: what follows the last bracket is `state parent`.
+        let parent = stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()?;
+        Some((pid, parent))
+    };
+    dir.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).filter_map(parent).collect()
+}

@@ -1,0 +1,192 @@
+//! Drivers → `model::Survey`: the world read once, for check and plan. Reads only; nothing here can write.
+use crate::{
+    drivers::{
+        bmc::Bmc,
+        cluster::{Ask, Cluster},
+        host::Host,
+    },
+    due::{Due, DueAnswer, DueProbe},
+    model::{ClusterName, ClusterSurvey, DueSeen, Fault, FaultKind, HostView, LeaseAnswer, NodeName, NodeSurvey, Survey, Timestamp, WaySeen},
+};
+use futures::{StreamExt, future::join_all, stream};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    future::Future,
+    net::IpAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+/// Nodes looked at side by side. A BMC bounds its own requests.
+const AT_ONCE: usize = 32;
+/// Drivers bound every exchange themselves; this only ends a look that one of them forgot to.
+const LIMIT: Duration = Duration::from_secs(90);
+
+/// What a survey may look through. A client that could not be made (a secret that is missing) refuses its node, not the survey.
+#[derive(Default)]
+pub struct Doors {
+    pub clusters: BTreeMap<ClusterName, Result<Arc<dyn Cluster>, Fault>>,
+    pub nodes: BTreeMap<NodeName, NodeDoors>,
+}
+
+#[derive(Default)]
+pub struct NodeDoors {
+    /// Every way in on its own: a second one that fails behind a working first must be seen.
+    pub bmc: Vec<BmcDoor>,
+    /// Cluster and the node's name there, in the order in which they are entered.
+    pub seats: Vec<(ClusterName, String)>,
+    pub host: Option<Result<Arc<dyn Host>, Fault>>,
+}
+
+pub struct BmcDoor {
+    pub protocol: String,
+    /// Without credentials.
+    pub endpoint: String,
+    /// As the inventory writes it.
+    pub host: String,
+    /// What that resolves to; empty where it does not.
+    pub addresses: Vec<IpAddr>,
+    pub driver: Result<Arc<dyn Bmc>, Fault>,
+}
+impl BmcDoor {
+    /// Only there may time be scaled: every address of it has to be.
+    pub fn loopback(&self) -> bool {
+        !self.addresses.is_empty() && self.addresses.iter().all(|a| a.to_canonical().is_loopback())
+    }
+    /// As `model::chain` compares a BMC's address.
+    fn hosts(&self) -> Vec<String> {
+        let mut hosts = vec![self.host.clone()];
+        let addresses: BTreeSet<IpAddr> = self.addresses.iter().map(IpAddr::to_canonical).collect();
+        hosts.extend(addresses.iter().map(IpAddr::to_string).filter(|a| *a != self.host));
+        hosts
+    }
+}
+
+/// One reason of the playbook's `[due]`.
+pub struct Reason {
+    pub kind: String,
+    pub driver: Box<dyn Due>,
+}
+
+pub async fn take(at: Timestamp, doors: &Doors, due: &[Reason], ask: &Ask) -> Survey {
+    let clusters = join_all(doors.clusters.iter().map(|(name, driver)| async move { (name.clone(), cluster(name, driver.as_ref()).await) }));
+    // Boxed: the future of a node holds those of every driver it asks, and there are many.
+    let nodes = stream::iter(&doors.nodes).map(|(name, node)| Box::pin(async move { (name.clone(), look(name, node, &doors.clusters, due, ask).await) }));
+    let nodes = nodes.buffer_unordered(AT_ONCE).collect::<BTreeMap<_, _>>();
+    let (clusters, nodes) = futures::join!(clusters, nodes);
+    Survey { at, clusters: clusters.into_iter().collect(), nodes }
+}
+
+/// Before an admission: who is out of service besides `leave_out` (this run's own nodes, by their names in the cluster), and how many there are in all.
+pub async fn cluster_seen(driver: &dyn Cluster, leave_out: &BTreeSet<String>) -> Result<(Vec<(String, String)>, usize), Fault> {
+    let members = limited("the cluster's list of nodes", driver.members()).await?;
+    let count = members.len();
+    let out = members.into_iter().filter(|m| !leave_out.contains(&m.name)).filter_map(|m| m.out.map(|why| (m.name, why)));
+    Ok((out.collect(), count))
+}
+
+async fn cluster(name: &ClusterName, driver: Result<&Arc<dyn Cluster>, &Fault>) -> ClusterSurvey {
+    let begun = Instant::now();
+    let unseen = |fault: Fault| ClusterSurvey {
+        what: name.0.clone(),
+        members: Err(fault),
+        lease: false,
+        held_by: None,
+        took_ms: ms(begun),
+        missing_rights: vec![],
+        warnings: vec![],
+    };
+    let driver = match driver {
+        Ok(driver) => driver,
+        Err(fault) => return unseen(fault.clone()),
+    };
+    let reached = match limited(&format!("cluster {name}"), driver.probe()).await {
+        Ok(reached) => reached,
+        Err(fault) => return unseen(fault),
+    };
+    let holder = async { if reached.lease { Some(limited(&format!("the lock in cluster {name}"), driver.lease_holder()).await) } else { None } };
+    let list = format!("the list of nodes of cluster {name}");
+    let (members, holder) = futures::join!(limited(&list, driver.members()), holder);
+    let mut warnings = reached.warnings;
+    let held_by = match holder {
+        Some(Ok(LeaseAnswer::Held { by, since })) => Some(format!("{by} since {since}")),
+        Some(Err(fault)) => {
+            warnings.push(format!("its lock cannot be read: {fault}"));
+            None
+        }
+        Some(Ok(LeaseAnswer::Ours | LeaseAnswer::Unsupported)) | None => None,
+    };
+    ClusterSurvey { what: reached.what, members, lease: reached.lease, held_by, took_ms: ms(begun), missing_rights: reached.missing_rights, warnings }
+}
+
+async fn look(name: &NodeName, node: &NodeDoors, clusters: &BTreeMap<ClusterName, Result<Arc<dyn Cluster>, Fault>>, due: &[Reason], ask: &Ask) -> NodeSurvey {
+    let bmc = join_all(node.bmc.iter().map(way));
+    let seats = join_all(node.seats.iter().map(|(cluster, here)| async move {
+        let seen = match clusters.get(cluster) {
+            Some(Ok(driver)) => limited(&format!("{here} in cluster {cluster}"), driver.look(here, ask)).await,
+            Some(Err(fault)) => Err(fault.clone()),
+            None => Err(Fault::new(FaultKind::Invalid, format!("BUG: {name} is in cluster {cluster}, which is not connected"))),
+        };
+        (cluster.clone(), seen)
+    }));
+    let host = async {
+        let begun = Instant::now();
+        let seen = match &node.host {
+            None => None,
+            Some(Err(fault)) => Some(Err(fault.clone())),
+            Some(Ok(host)) => Some(limited(&format!("the host {}", host.endpoint()), host.look()).await),
+        };
+        let took = ms(begun);
+        let reasons = reasons(name, node, seen.as_ref().and_then(|s| s.as_ref().ok()), due).await;
+        if let Some(Ok(host)) = &node.host {
+            host.close().await;
+        }
+        (seen, took, reasons)
+    };
+    let (bmc, clusters, (host, host_took_ms, due)) = futures::join!(bmc, seats, host);
+    NodeSurvey { bmc, clusters, host, host_took_ms, due }
+}
+
+async fn way(door: &BmcDoor) -> WaySeen {
+    let begun = Instant::now();
+    let seen = match &door.driver {
+        Ok(bmc) => limited(&format!("the BMC at {}", door.endpoint), bmc.look()).await,
+        Err(fault) => Err(fault.clone()),
+    };
+    let took_ms = ms(begun);
+    // A BMC has few sessions: none of ours stays behind.
+    if let Ok(bmc) = &door.driver {
+        bmc.close().await;
+    }
+    WaySeen { protocol: door.protocol.clone(), endpoint: door.endpoint.clone(), loopback: door.loopback(), hosts: door.hosts(), took_ms, seen }
+}
+
+async fn reasons(name: &NodeName, node: &NodeDoors, view: Option<&HostView>, due: &[Reason]) -> Vec<DueSeen> {
+    let host = node.host.as_ref().and_then(|h| h.as_ref().ok()).filter(|_| view.is_some());
+    let probe = DueProbe { node: name, host: host.map(AsRef::as_ref), view };
+    // One after another: they share one SSH connection.
+    let mut seen = Vec::new();
+    for reason in due {
+        let kind = reason.kind.clone();
+        seen.push(match limited(&format!("{kind} of {name}"), reason.driver.look(&probe)).await {
+            Ok(DueAnswer::Due(why)) => DueSeen { kind, due: Ok(Some(why)), why_not: None },
+            Ok(DueAnswer::NotDue(why)) => DueSeen { kind, due: Ok(None), why_not: Some(why) },
+            Err(fault) => DueSeen { kind, due: Err(fault), why_not: None },
+        });
+    }
+    seen
+}
+
+async fn limited<T>(what: &str, reading: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
+    match tokio::time::timeout(LIMIT, reading).await {
+        Ok(answer) => answer,
+        Err(_) => Err(Fault::new(FaultKind::Unknown, format!("{what}: no answer within {} s", LIMIT.as_secs()))),
+    }
+}
+
+fn ms(begun: Instant) -> u64 {
+    u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests;
