@@ -53,6 +53,18 @@ async fn basic_where_there_are_no_sessions_or_none_free() {
 }
 
 #[tokio::test]
+async fn sessions_that_nobody_shows_are_not_tried() {
+    let mock = Mock::start(|a| match (a.path.as_str(), a.header("authorization")) {
+        ("/redfish/v1/", _) => Some(Answer::Json(200, json!({ "Systems": { "@odata.id": SYSTEMS } }))),
+        (_, None) => Some(Answer::Json(401, json!({}))),
+        _ => None,
+    })
+    .await;
+    mock.bmc(json!({})).look().await.unwrap();
+    assert_eq!(mock.count(&format!("POST {SESSIONS}")), 0);
+}
+
+#[tokio::test]
 async fn a_wrong_password_is_tried_once_and_a_rotated_one_is_found() {
     let only =
         |password: &'static str| move |a: &Asked| (a.path == SESSIONS && a.body["Password"] != password).then(|| Answer::Json(401, json!({ "echo": a.body })));
