@@ -220,3 +220,45 @@ async fn a_silent_bmc_is_unreachable_and_a_pin_is_kept() {
     assert_eq!(fault.kind, FaultKind::Denied);
     assert!(fault.to_string().contains(lab.tls.fingerprint()), "{fault}");
 }
+
+/// A certificate is public. Who shows a pinned one without having its key is refused, and hears no password.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stolen_certificate_is_no_proof() {
+    use rustls::{ServerConfig, pki_types::PrivateKeyDer, server::ResolvesServerCert, sign::CertifiedKey};
+    #[derive(Debug)]
+    struct Thief(Arc<CertifiedKey>);
+    impl ResolvesServerCert for Thief {
+        fn resolve(&self, _: rustls::server::ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+            Some(self.0.clone())
+        }
+    }
+    let (own, other) = (rcgen::KeyPair::generate().unwrap(), rcgen::KeyPair::generate().unwrap());
+    let certificate = rcgen::CertificateParams::new(["127.0.0.1".into()]).unwrap().self_signed(&own).unwrap();
+    let pin: String = <sha2::Sha256 as sha2::Digest>::digest(certificate.der()).iter().map(|byte| format!("{byte:02x}")).collect();
+    for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+        let look = async |key: &rcgen::KeyPair| {
+            let provider = pitstop::wire::tls::provider();
+            let key = provider.key_provider.load_private_key(PrivateKeyDer::Pkcs8(key.serialize_der().into())).unwrap();
+            let shown = Arc::new(Thief(Arc::new(CertifiedKey::new(vec![certificate.der().clone()], key))));
+            let config =
+                ServerConfig::builder_with_provider(provider).with_protocol_versions(&[version]).unwrap().with_no_client_auth().with_cert_resolver(shown);
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let url = format!("https://{}", listener.local_addr().unwrap());
+            let server = tokio::spawn(async move {
+                let (stream, _) = listener.accept().await.unwrap();
+                let mut heard = Vec::new();
+                if let Ok(mut stream) = tokio_rustls::TlsAcceptor::from(Arc::new(config)).accept(stream).await {
+                    tokio::io::AsyncReadExt::read_buf(&mut stream, &mut heard).await.ok();
+                }
+                heard
+            });
+            let bmc = driver(&url, &["secret12"], Trust::default(), json!({ "tls": { "sha256": pin }, "timeout": "3s", "connect_timeout": "1s" })).unwrap();
+            let fault = bmc.look().await.unwrap_err();
+            (fault.kind, server.await.unwrap().len())
+        };
+        let (kind, heard) = look(&other).await;
+        assert_eq!((kind, heard), (FaultKind::Denied, 0), "{version:?}");
+        // With the right key the same server hears a request: it was the signature that was judged.
+        assert!(look(&own).await.1 > 0, "{version:?}");
+    }
+}
