@@ -65,7 +65,6 @@ pub fn python(name: &str) -> PathBuf {
 pub fn udp_port() -> u16 {
     UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
-#[allow(dead_code, reason = "for the peers that speak TCP")]
 pub fn tcp_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }

@@ -22,6 +22,8 @@ const BODY_LIMIT: usize = 16 << 20;
 const IN_FLIGHT: usize = 2;
 const REDIRECTS: usize = 5;
 pub const ROOT: &str = "/redfish/v1/";
+/// Where the standard puts it when the root does not say.
+const SESSIONS: &str = "/redfish/v1/SessionService/Sessions";
 const X_AUTH_TOKEN: HeaderName = HeaderName::from_static("x-auth-token");
 const ODATA_VERSION: HeaderName = HeaderName::from_static("odata-version");
 
@@ -271,8 +273,14 @@ impl Client {
         if self.auth == Auth::Basic {
             return Ok(Pass::Basic { account, instead: None });
         }
-        let sessions = self.root().await?.and_then(|root| read::link(root.pointer("/Links/Sessions")));
-        let url = self.url(sessions.as_deref().unwrap_or("/redfish/v1/SessionService/Sessions"))?;
+        let root = self.root().await?;
+        let none = root.as_ref().is_some_and(|root| root.pointer("/Links/Sessions").or(root.get("SessionService")).is_none());
+        if none && self.auth == Auth::Auto {
+            // Not tried all the same: who guards every address alike answers 401 to it, which reads like a wrong password.
+            return Ok(Pass::Basic { account, instead: Some("it shows no sessions".into()) });
+        }
+        let sessions = root.and_then(|root| read::link(root.pointer("/Links/Sessions")));
+        let url = self.url(sessions.as_deref().unwrap_or(SESSIONS))?;
         match self.open_session(&url, account.clone()).await {
             Err(fault) if fault.kind == FaultKind::Denied => {
                 let again = (self.account)()?;

@@ -79,12 +79,16 @@ pub fn broken(subject: &str, error: &reqwest::Error, trust: &str) -> Fault {
     };
     match () {
         _ if error.is_connect() && error.is_timeout() => with(Fault::new(FaultKind::Unreachable, format!("{subject}: no connection in time"))),
-        // A handshake that failed for all its parts: TLS 1.0 only, or no TLS at all behind that port.
-        _ if error.is_connect() && tls_error(error).is_some() => with(
-            Fault::new(FaultKind::Unable, format!("{subject}: it speaks no TLS 1.2 or 1.3 that we know"))
-                .next("update the BMC's firmware, or name `bmc.ipmi` as its way in"),
-        ),
-        _ if error.is_connect() => with(Fault::new(FaultKind::Unreachable, format!("{subject}: no connection"))),
+        _ if error.is_connect() => match tls_error(error) {
+            None => with(Fault::new(FaultKind::Unreachable, format!("{subject}: no connection"))),
+            // TLS 1.0 only, or no TLS at all behind that port.
+            Some(rustls::Error::PeerIncompatible(_) | rustls::Error::AlertReceived(_) | rustls::Error::InvalidMessage(_)) => {
+                with(Fault::new(FaultKind::Unable, format!("{subject}: it speaks no TLS 1.2 or 1.3 that we know")))
+                    .next("update the BMC's firmware, or name `bmc.ipmi` as its way in")
+            }
+            // A certificate without its key, a handshake that was tampered with: no reason to show another door the password.
+            Some(_) => with(Fault::new(FaultKind::Denied, format!("{subject}: it did not prove who it is"))),
+        },
         _ if error.is_builder() => with(Fault::new(FaultKind::Unreachable, format!("{subject}: the request cannot be made"))),
         _ if error.is_timeout() => with(Fault::new(FaultKind::Unknown, format!("{subject}: no answer in time"))),
         _ => with(Fault::new(FaultKind::Unknown, format!("{subject}: the connection broke before the answer"))),

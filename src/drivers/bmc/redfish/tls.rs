@@ -78,15 +78,17 @@ impl Refused {
     }
 }
 
-/// The TLS error in a chain, if the chain is about TLS. tokio-rustls wraps it in an `io::Error`, whose `source` skips it.
+/// The TLS error in a chain, if the chain is about TLS. It lies inside an `io::Error`, perhaps two, whose `source` steps over what it holds.
 pub fn tls_error<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a rustls::Error> {
     let mut next = Some(error);
     while let Some(e) = next {
-        let inner = e.downcast_ref::<std::io::Error>().and_then(|io| io.get_ref()).and_then(|e| e.downcast_ref());
-        if let Some(found) = e.downcast_ref().or(inner) {
+        if let Some(found) = e.downcast_ref() {
             return Some(found);
         }
-        next = e.source();
+        next = match e.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
+            Some(held) => Some(held),
+            None => e.source(),
+        };
     }
     None
 }
