@@ -116,7 +116,7 @@ impl<W: Write + Send> Plain<W> {
 }
 impl<W: Write + Send> Observer for Plain<W> {
     fn earlier(&mut self, records: &[Record]) {
-        records.iter().for_each(|r| drop(self.seen.apply(r, None)));
+        records.iter().for_each(|r| _ = self.seen.apply(r, None));
     }
     fn record(&mut self, record: &Record) {
         let Some(after) = self.seen.apply(record, None) else { return };
@@ -171,7 +171,7 @@ impl Terminal {
 }
 impl Observer for Terminal {
     fn earlier(&mut self, records: &[Record]) {
-        records.iter().for_each(|r| drop(self.seen.apply(r, None)));
+        records.iter().for_each(|r| _ = self.seen.apply(r, None));
     }
     fn record(&mut self, record: &Record) {
         let Terminal { bars, paint, seen, heads, lines } = self;
