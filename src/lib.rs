@@ -11,6 +11,7 @@ pub mod lab;
 pub mod model;
 pub mod plan;
 pub mod playbook;
+pub mod report;
 pub mod steps;
 pub mod survey;
 pub mod wire;

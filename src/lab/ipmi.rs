@@ -120,8 +120,19 @@ impl Bmc {
         if request.console == 0 {
             return refused(status::INVALID_SESSION);
         }
-        // The same request again: its answer was lost.
-        self.slots.retain(|slot| slot.console != request.console || matches!(slot.phase, Phase::Active(_)));
+        let answer = |managed| OpenAnswer {
+            tag: request.tag,
+            status: status::OK,
+            privilege: if request.privilege == 0 { ipmi::ADMINISTRATOR } else { request.privilege },
+            console: request.console,
+            managed,
+            algorithms: suite.algorithms(),
+        };
+        // The same request again, its answer was lost or is late: the same login.
+        let again = |slot: &&Slot| slot.console == request.console && slot.suite == suite && matches!(slot.phase, Phase::Opened);
+        if let Some(slot) = self.slots.iter().find(again) {
+            return answer(slot.managed);
+        }
         if self.slots.len() >= SLOTS {
             return refused(status::NO_RESOURCES);
         }
@@ -132,9 +143,8 @@ impl Bmc {
                 break id;
             }
         };
-        let privilege = if request.privilege == 0 { ipmi::ADMINISTRATOR } else { request.privilege };
         self.slots.push(Slot { console: request.console, managed, suite, used: Instant::now(), phase: Phase::Opened });
-        OpenAnswer { tag: request.tag, status: status::OK, privilege, console: request.console, managed, algorithms: suite.algorithms() }
+        answer(managed)
     }
 
     fn challenge(&mut self, seen: &Seen, rakp_1: Rakp1) -> Rakp2 {

@@ -22,7 +22,7 @@ use tokio::net::TcpListener;
 
 /// What every request and the controllers share.
 #[derive(Clone)]
-pub(self) struct Server {
+struct Server {
     rack: Rack,
     /// Node name and machine name.
     nodes: Arc<Vec<(String, String)>>,
@@ -50,7 +50,7 @@ pub async fn serve(rack: Rack, nodes: Vec<(String, String)>, listener: TcpListen
         let server = server.clone();
         async move {
             loop {
-                tokio::time::sleep(Duration::from_millis(5)).await;
+                tokio::time::sleep(Duration::from_millis(10)).await;
                 control.tick(&server);
             }
         }

@@ -1,8 +1,10 @@
 //! A simulated rack in this process, on loopback sockets and real protocols. It knows nothing of the engine.
+pub mod faults;
 pub mod ipmi;
 pub mod kubernetes;
 pub mod rack;
 pub mod redfish;
+pub mod setup;
 pub mod ssh;
 pub mod tls;
 pub mod vergeos;

@@ -131,9 +131,9 @@ impl Rack {
         };
         let machines = specs.into_iter().map(|s| (s.name.clone(), machine(s))).collect();
         let rack = Rack { state: Arc::new(Mutex::new(State { machines, log })), pace };
-        rack.state().machines.keys().cloned().collect::<Vec<_>>().iter().for_each(|name| {
-            rack.record(name, "boot", json!({})); // no boot_id: it was up when the lab began
-        });
+        for name in rack.names() {
+            rack.record(&name, "boot", json!({})); // no boot_id: it was up when the lab began
+        }
         rack
     }
 
@@ -156,6 +156,12 @@ impl Rack {
             self.tick();
             tokio::time::sleep(Duration::from_millis(3)).await;
         }
+    }
+
+    /// The same, as a server among servers.
+    pub async fn keep_ticking_ok(self) -> std::io::Result<()> {
+        self.keep_ticking().await;
+        Ok(())
     }
 
     pub fn names(&self) -> Vec<String> {

@@ -16,7 +16,7 @@ use rustls::{
     ServerConfig,
     pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
 };
-use std::{fmt::Write, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{fmt::Write, io, net::IpAddr, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::mpsc,
@@ -43,17 +43,22 @@ impl Default for Tls {
 impl Tls {
     /// New keys and certificates, in memory only.
     pub fn new() -> Tls {
-        Tls::make().expect("BUG: a certificate for 127.0.0.1 cannot be made")
+        Tls::for_addresses(&[])
+    }
+    /// Good for these addresses too.
+    pub fn for_addresses(more: &[IpAddr]) -> Tls {
+        Tls::make(more).expect("BUG: a certificate for loopback addresses cannot be made")
     }
 
-    fn make() -> Result<Tls, Box<dyn std::error::Error>> {
+    fn make(more: &[IpAddr]) -> Result<Tls, Box<dyn std::error::Error>> {
         let mut ca = CertificateParams::default();
         ca.distinguished_name.push(DnType::CommonName, "pitstop lab CA");
         ca.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         ca.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
         let ca = CertifiedIssuer::self_signed(ca, KeyPair::generate()?)?;
 
-        let mut leaf = CertificateParams::new(["127.0.0.1".to_owned(), "localhost".to_owned()])?;
+        let mut leaf =
+            CertificateParams::new(["127.0.0.1".to_owned(), "localhost".to_owned()].into_iter().chain(more.iter().map(IpAddr::to_string)).collect::<Vec<_>>())?;
         leaf.distinguished_name.push(DnType::CommonName, "localhost");
         leaf.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         leaf.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];

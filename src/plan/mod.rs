@@ -10,14 +10,12 @@ mod input;
 mod make;
 mod order;
 mod verdict;
-mod window;
 
 pub use crate::model::OnFailure;
 pub use drift::drift;
 pub use input::{ClusterInput, History, Input, NodeInput, PlaybookInput, StepInput};
 pub use make::make;
 pub use verdict::{Verdict, World, spoken};
-pub use window::resolve as resolve_window;
 
 /// Of the stored plan; a newer one is refused by an older program.
 pub const FORMAT: u32 = 1;

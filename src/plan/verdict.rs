@@ -105,7 +105,8 @@ impl<'a> World<'a> {
             let view = match seen.clusters.iter().find(|(c, _)| c == cluster) {
                 Some((_, Ok(view))) => view,
                 Some((_, Err(fault))) => {
-                    faults.push(about(&format!("{shown} says nothing of {}", seat.node), fault));
+                    let next = format!("look at the cluster's API and at {}'s name there, then pitstop check {name}", seat.node);
+                    faults.push(Fault { next: fault.next.clone().or(Some(next)), ..about(&format!("{shown} says nothing of {}", seat.node), fault) });
                     continue;
                 }
                 None => {

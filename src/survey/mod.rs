@@ -164,22 +164,15 @@ async fn way(door: &BmcDoor) -> WaySeen {
 async fn reasons(name: &NodeName, node: &NodeDoors, view: Option<&HostView>, due: &[Reason]) -> Vec<DueSeen> {
     let host = node.host.as_ref().and_then(|h| h.as_ref().ok()).filter(|_| view.is_some());
     let probe = DueProbe { node: name, host: host.map(AsRef::as_ref), view };
-    let ask = |reason: &Reason| {
-        let kind = reason.kind.clone();
-        let what = format!("{kind} of {name}");
-        let answer = reason.driver.look(&probe);
-        async move {
-            match limited(&what, answer).await {
-                Ok(DueAnswer::Due(why)) => DueSeen { kind, due: Ok(Some(why)), why_not: None },
-                Ok(DueAnswer::NotDue(why)) => DueSeen { kind, due: Ok(None), why_not: Some(why) },
-                Err(fault) => DueSeen { kind, due: Err(fault), why_not: None },
-            }
-        }
-    };
     // One after another: they share one SSH connection.
     let mut seen = Vec::new();
     for reason in due {
-        seen.push(ask(reason).await);
+        let kind = reason.kind.clone();
+        seen.push(match limited(&format!("{kind} of {name}"), reason.driver.look(&probe)).await {
+            Ok(DueAnswer::Due(why)) => DueSeen { kind, due: Ok(Some(why)), why_not: None },
+            Ok(DueAnswer::NotDue(why)) => DueSeen { kind, due: Ok(None), why_not: Some(why) },
+            Err(fault) => DueSeen { kind, due: Err(fault), why_not: None },
+        });
     }
     seen
 }

@@ -2,11 +2,10 @@
 //! RMCP+ (IPMI 2.0 over LAN), from the outside in: `rmcp` (datagrams), `rakp` (login), `suite` (cryptography), `lan` (messages), `ipmi` (what commands say).
 pub mod ipmi;
 pub mod lan;
+pub mod pin;
 pub mod rakp;
 pub mod rmcp;
 pub mod suite;
-//! Pure codecs that a driver and the lab both need.
-pub mod pin;
 pub mod tls;
 
 /// A datagram or a field of it that cannot be what it claims. Names the part.

@@ -234,7 +234,7 @@ impl Kubernetes {
 
     fn rights(&self) -> Vec<Right<'_>> {
         let own = Some(self.config.lease_namespace.as_str());
-        let right = |verb, group, resource, namespace| Right { verb, group, resource, namespace };
+        let right = |verb, group, resource, namespace| Right { verb, group, resource, namespace, name: "" };
         vec![
             right("get", "", "nodes", None),
             right("list", "", "nodes", None),
@@ -244,9 +244,9 @@ impl Kubernetes {
             right("create", "", "pods/eviction", None),
             right("list", "policy", "poddisruptionbudgets", None),
             right("get", "coordination.k8s.io", "leases", Some("kube-node-lease")),
-            right("get", "coordination.k8s.io", "leases", own),
             right("create", "coordination.k8s.io", "leases", own),
-            right("update", "coordination.k8s.io", "leases", own),
+            Right { name: marks::PROGRAM, ..right("get", "coordination.k8s.io", "leases", own) },
+            Right { name: marks::PROGRAM, ..right("update", "coordination.k8s.io", "leases", own) },
         ]
     }
 
@@ -268,7 +268,8 @@ impl Kubernetes {
         if let Some(reason) = &ask.reason {
             annotations[marks::REASON] = json!(reason);
         }
-        self.patch(&what, &kube, annotations, true).await
+        // Only if nobody wrote to the node since: what was there before must be remembered rightly.
+        self.patch(&what, &kube, kube.version(), annotations, true).await
     }
 
     async fn restore(&self, node: &str, unschedulable: bool, taken_by: Option<&str>, ask: &Ask) -> Result<(), Fault> {
@@ -290,13 +291,18 @@ impl Kubernetes {
             Some(_) => {}
         }
         let gone = json!({ marks::RUN: null, marks::WAS_UNSCHEDULABLE: null, marks::REASON: null });
-        self.patch(&what, &kube, gone, unschedulable).await
+        // No other run writes here while the mark is ours, and a kubelet's status must not hinder a node's way back.
+        self.patch(&what, &kube, None, gone, unschedulable).await
     }
 
-    /// Marks and cordon in one write, and only if nobody wrote to the node since `kube` was read.
-    async fn patch(&self, what: &str, kube: &KubeNode, annotations: Value, unschedulable: bool) -> Result<(), Fault> {
+    /// Marks and cordon in one write.
+    async fn patch(&self, what: &str, kube: &KubeNode, unless_after: Option<&str>, annotations: Value, unschedulable: bool) -> Result<(), Fault> {
+        let mut metadata = json!({ "annotations": annotations });
+        if let Some(version) = unless_after {
+            metadata["resourceVersion"] = json!(version);
+        }
         let body = json!({
-            "metadata": { "annotations": annotations, "resourceVersion": kube.version() },
+            "metadata": metadata,
             // As kubectl does: the field is absent on a schedulable node.
             "spec": { "unschedulable": if unschedulable { json!(true) } else { Value::Null } },
         });

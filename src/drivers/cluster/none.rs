@@ -92,10 +92,7 @@ impl Cluster for NoCluster {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        kinds::Config as _,
-        model::{LoanId, Unmovable},
-    };
+    use crate::{kinds::Config as _, model::LoanId};
 
     #[tokio::test]
     async fn it_offers_nothing_and_refuses_every_act() {

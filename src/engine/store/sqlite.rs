@@ -33,7 +33,7 @@ struct Inner {
     held: HashMap<ClusterName, Mine>,
 }
 struct Mine {
-    _file: File,
+    file: File,
     owner: Owner,
     token: u64,
     run: Option<RunId>,
@@ -53,6 +53,13 @@ impl Sqlite {
         let (connection, path) = tokio::task::spawn_blocking(move || tables::open(&asked)).await.expect("BUG: opening the store panicked")?;
         let inner = Inner { connection, reserve: Reserve::of(&path), path: path.clone(), held: HashMap::new() };
         Ok(Sqlite { path, clock, inner: Arc::new(Mutex::new(inner)) })
+    }
+
+    /// For tests of a full disk: SQLite refuses to grow beyond so many pages.
+    #[doc(hidden)]
+    pub async fn limit_pages(&self, pages: i64) {
+        let set = self.with(move |inner| inner.connection.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(())).map_err(unavailable));
+        set.await.expect("BUG: a limit that SQLite does not take");
     }
 
     async fn with<T: Send + 'static>(&self, work: impl FnOnce(&mut Inner) -> Result<T, StoreError> + Send + 'static) -> Result<T, StoreError> {
@@ -172,8 +179,20 @@ fn insert(tx: &Transaction<'_>, lock: &Lock, run: &RunId, rows: &[Row]) -> rusql
 
 /// True while some process holds the cluster's file. Only inside a write transaction: there no `lock` can be under way, so the probe disturbs nobody.
 fn file_is_held(path: &Path, cluster: &ClusterName) -> bool {
-    let probe = tables::lock_file(path, cluster).map(|file| file.try_lock());
-    matches!(probe, Ok(Err(TryLockError::WouldBlock)))
+    let Ok(file) = tables::lock_file(path, cluster) else { return false };
+    match file.try_lock() {
+        Ok(()) => {
+            release(&file);
+            false
+        }
+        Err(e) => matches!(e, TryLockError::WouldBlock),
+    }
+}
+
+/// Closing alone would not do: a child between `fork` and `exec` (a command check) still has the file open, and with it the lock.
+fn release(file: &File) {
+    // It cannot fail on a file that is open; then closing must do.
+    file.unlock().ok();
 }
 
 #[async_trait]
@@ -223,7 +242,7 @@ impl Store for Sqlite {
                 )?;
                 Ok((file, token))
             })?;
-            inner.held.insert(cluster.clone(), Mine { _file: file, owner: owner.clone(), token, run });
+            inner.held.insert(cluster.clone(), Mine { file, owner: owner.clone(), token, run });
             Ok(Lock { cluster, owner, token, until: Until::Process })
         })
         .await
@@ -250,7 +269,9 @@ impl Store for Sqlite {
             let Inner { connection, held, .. } = inner;
             // Freed inside the transaction, so that nobody finds the file taken and the row empty. A row that could not be cleared harms nobody.
             let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate);
-            held.remove(&lock.cluster);
+            if let Some(mine) = held.remove(&lock.cluster) {
+                release(&mine.file);
+            }
             let cleared = tx.and_then(|tx| {
                 tx.execute(
                     "UPDATE locks SET owner = NULL, since = NULL, run = NULL WHERE cluster = ?1 AND token = ?2",

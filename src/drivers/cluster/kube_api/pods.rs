@@ -39,7 +39,7 @@ fn owner(pod: &Pod) -> Option<&str> {
 fn marked(pod: &Pod, key: &str) -> bool {
     pod.metadata.annotations.as_ref().is_some_and(|a| a.contains_key(key))
 }
-fn volumes<'a>(pod: &'a Pod) -> impl Iterator<Item = &'a k8s_openapi::api::core::v1::Volume> {
+fn volumes(pod: &Pod) -> impl Iterator<Item = &k8s_openapi::api::core::v1::Volume> {
     pod.spec.iter().flat_map(|s| s.volumes.iter().flatten())
 }
 

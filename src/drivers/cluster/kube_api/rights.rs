@@ -10,6 +10,8 @@ pub struct Right<'a> {
     /// `pods/eviction`.
     pub resource: &'static str,
     pub namespace: Option<&'a str>,
+    /// The one object it is about: a role may name it.
+    pub name: &'static str,
 }
 
 impl std::fmt::Display for Right<'_> {
@@ -26,8 +28,8 @@ impl std::fmt::Display for Right<'_> {
 pub async fn missing(api: &Api, rights: &[Right<'_>]) -> Result<Vec<String>, Fault> {
     let ask = async |right: &Right<'_>| -> Result<Option<String>, Fault> {
         let (resource, sub) = right.resource.split_once('/').unwrap_or((right.resource, ""));
-        let attributes =
-            json!({ "verb": right.verb, "group": right.group, "resource": resource, "subresource": sub, "namespace": right.namespace.unwrap_or("") });
+        let attributes = json!({ "verb": right.verb, "group": right.group, "resource": resource, "subresource": sub,
+            "namespace": right.namespace.unwrap_or(""), "name": right.name });
         let body = json!({ "apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview", "spec": { "resourceAttributes": attributes } });
         let reply = api.ask("ask what we may do", Call::Create { path: "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", body }).await?;
         let answer: Value = reply.parse("ask what we may do")?;

@@ -1,0 +1,32 @@
+//! `pitstop check`: can every node be reached, and may we act? Reads only.
+use super::{args::Selection, connect::Wiring, context::Context, failure::Failure, history, plan};
+use crate::{
+    playbook::{Limits, Playbook},
+    report::check_screen,
+    survey,
+};
+use std::time::Instant;
+
+pub async fn run(cx: &Context, selection: Selection) -> Result<u8, Failure> {
+    let inventory = cx.inventory()?;
+    // To look at everything harms nobody: an empty selection means all, here alone.
+    let all = selection.nodes.is_empty() && selection.filter.is_none();
+    let nodes = cx.selected(&inventory, &Selection { all: selection.all || all, ..selection })?;
+    let begun = Instant::now();
+    let doors = Wiring::of_inventory(&inventory, &nodes).doors(cx).await;
+    let survey = survey::take(cx.clock.now(), &doors, &[], &cx.ask()).await;
+    // The planner's verdict, under a playbook that asks for nothing.
+    let nothing = Playbook { name: "check".into(), description: String::new(), limits: Limits::default(), due: Vec::new(), steps: Vec::new() };
+    let mut input = plan::input(&inventory, &nothing, &nodes, &survey);
+    if cx.store_url()?.exists() {
+        let store = cx.store().await?;
+        input.history = history::of(&*store, &plan::clusters_of(&inventory, &nodes), cx.clock.now()).await?;
+    }
+    let checked = check_screen::check(&input, begun.elapsed());
+    if cx.json {
+        cx.data(&checked)?;
+    } else {
+        print!("{}", checked.text(cx.screen));
+    }
+    Ok(checked.exit_code())
+}

@@ -1,0 +1,158 @@
+//! Settings become drivers: the one place that knows every family.
+use super::context::Context;
+use crate::{
+    checks::{self, Check},
+    drivers::{
+        bmc::{self, Bmc, ways::Ways},
+        cluster::{self, Ask, Cluster},
+        host::{self, Host},
+        net::probe::Probe,
+    },
+    guards::Pins,
+    inventory::Inventory,
+    kinds,
+    model::{ClusterName, Fault, FaultKind, NodeName, RunId, Setting, Trust},
+    plan::{Plan, PlannedNode},
+    steps::{At, Cx, Seat},
+    survey::{BmcDoor, Doors, NodeDoors},
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+/// What has to be connected, from an inventory or from a frozen plan.
+pub struct Wiring {
+    pub base: PathBuf,
+    pub clusters: BTreeMap<ClusterName, Setting>,
+    pub nodes: BTreeMap<NodeName, NodeWiring>,
+}
+pub struct NodeWiring {
+    pub seats: Vec<(ClusterName, String)>,
+    pub bmc: Vec<Setting>,
+    pub host: Option<Setting>,
+    pub trust: Trust,
+}
+
+impl Wiring {
+    pub fn of_inventory(inventory: &Inventory, nodes: &BTreeSet<NodeName>) -> Wiring {
+        let nodes: BTreeMap<_, _> = inventory
+            .nodes
+            .iter()
+            .filter(|(name, _)| nodes.contains(*name))
+            .map(|(name, n)| {
+                let seats = n.seats.iter().map(|s| (s.cluster.clone(), s.node.clone())).collect();
+                let trust = inventory.trust.get(name).cloned().unwrap_or_default();
+                (name.clone(), NodeWiring { seats, bmc: n.bmc.clone(), host: n.host.clone(), trust })
+            })
+            .collect();
+        let used: BTreeSet<&ClusterName> = nodes.values().flat_map(|n| &n.seats).map(|(c, _)| c).collect();
+        let clusters = inventory.clusters.iter().filter(|(name, _)| used.contains(name)).map(|(name, c)| (name.clone(), c.setting.clone())).collect();
+        Wiring { base: inventory.base.clone(), clusters, nodes }
+    }
+
+    pub fn of_plan(plan: &Plan) -> Wiring {
+        let node = |n: &PlannedNode| NodeWiring {
+            seats: n.seats.iter().map(|s| (s.cluster.clone(), s.node.clone())).collect(),
+            bmc: n.bmc.clone(),
+            host: n.host.clone(),
+            trust: n.trust.clone(),
+        };
+        Wiring { base: PathBuf::from(&plan.base), clusters: plan.clusters.clone(), nodes: plan.nodes.iter().map(|(name, n)| (name.clone(), node(n))).collect() }
+    }
+
+    /// For a survey: every way in on its own, and what cannot be made refuses its node alone.
+    pub async fn doors(&self, cx: &Context) -> Doors {
+        let clusters = self.clusters.iter().map(|(name, setting)| (name.clone(), cluster_of(cx, &self.base, name, setting))).collect();
+        let mut nodes = BTreeMap::new();
+        for (name, wiring) in &self.nodes {
+            let mut doors = NodeDoors { seats: wiring.seats.clone(), host: wiring.host.as_ref().map(|h| host_of(cx, &self.base, name, h, &wiring.trust)), bmc: Vec::new() };
+            for setting in &wiring.bmc {
+                doors.bmc.push(door(cx, &self.base, name, setting, &wiring.trust).await);
+            }
+            nodes.insert(name.clone(), doors);
+        }
+        Doors { clusters, nodes }
+    }
+}
+
+async fn door(cx: &Context, base: &Path, node: &NodeName, setting: &Setting, trust: &Trust) -> BmcDoor {
+    let (endpoint, host) = match kinds::make(bmc::KINDS, setting) {
+        Ok(config) => (config.endpoint(), config.host()),
+        Err(_) => (setting.kind.clone(), String::new()),
+    };
+    let found = tokio::net::lookup_host((host.trim_matches(['[', ']']), 0)).await;
+    let addresses = found.map(|all| all.map(|a| a.ip()).collect()).unwrap_or_default();
+    BmcDoor { protocol: setting.kind.clone(), endpoint, host, addresses, driver: bmc_of(cx, base, node, setting, trust) }
+}
+
+fn senseless(what: String) -> Fault {
+    Fault::new(FaultKind::Invalid, what)
+}
+
+pub fn cluster_of(cx: &Context, base: &Path, name: &ClusterName, setting: &Setting) -> Result<Arc<dyn Cluster>, Fault> {
+    let config = kinds::make(cluster::KINDS, setting).map_err(senseless)?;
+    config.connect(&cx.connect(base, None, Trust::default())).map_err(|f| Fault { what: format!("cluster {name}: {}", f.what), ..f })
+}
+pub fn bmc_of(cx: &Context, base: &Path, node: &NodeName, setting: &Setting, trust: &Trust) -> Result<Arc<dyn Bmc>, Fault> {
+    let config = kinds::make(bmc::KINDS, setting).map_err(senseless)?;
+    config.connect(&cx.connect(base, Some(node), trust.clone()))
+}
+pub fn host_of(cx: &Context, base: &Path, node: &NodeName, setting: &Setting, trust: &Trust) -> Result<Arc<dyn Host>, Fault> {
+    let config = kinds::make(host::KINDS, setting).map_err(senseless)?;
+    config.connect(&cx.connect(base, Some(node), trust.clone()))
+}
+
+/// The inventory vouches for machines of kind `none`: in words.
+pub fn vouched(setting: &Setting) -> Option<String> {
+    kinds::make(cluster::KINDS, setting).ok()?.vouched().map(str::to_owned)
+}
+
+/// Everything the engine works through, from the frozen plan alone.
+pub fn for_run(cx: &Context, run: &RunId, plan: &Plan, reason: Option<String>) -> Result<(BTreeMap<NodeName, Arc<Cx>>, BTreeMap<ClusterName, Arc<dyn Cluster>>), Fault> {
+    let base = PathBuf::from(&plan.base);
+    let mut clusters = BTreeMap::new();
+    for (name, setting) in &plan.clusters {
+        clusters.insert(name.clone(), cluster_of(cx, &base, name, setting)?);
+    }
+    let mut nodes = BTreeMap::new();
+    for (name, planned) in &plan.nodes {
+        let ways: Result<Vec<_>, Fault> = planned.bmc.iter().map(|s| bmc_of(cx, &base, name, s, &planned.trust)).collect();
+        let host = planned.host.as_ref().map(|s| host_of(cx, &base, name, s, &planned.trust)).transpose()?;
+        let missing = |cluster: &ClusterName| senseless(format!("BUG: the plan does not hold cluster {cluster} of {name}"));
+        let seats: Result<Vec<Seat>, Fault> = planned
+            .seats
+            .iter()
+            .map(|s| Ok(Seat { cluster: s.cluster.clone(), node: s.node.clone(), driver: clusters.get(&s.cluster).cloned().ok_or_else(|| missing(&s.cluster))? }))
+            .collect();
+        let checks: Result<Vec<(At, Box<dyn Check>)>, Fault> = planned
+            .checks
+            .iter()
+            .map(|c| {
+                let at = serde_json::from_value(c.at.clone().into()).map_err(|e| senseless(format!("check of {name}: {e}")))?;
+                Ok((at, kinds::make(checks::KINDS, &c.check).map_err(senseless)?))
+            })
+            .collect();
+        nodes.insert(
+            name.clone(),
+            Arc::new(Cx {
+                node: name.clone(),
+                seats: seats?,
+                bmc: Arc::new(Ways(ways?)),
+                host,
+                net: Arc::new(Probe),
+                checks: checks?,
+                pins: Pins {
+                    identity: planned.trust.identity.clone(),
+                    bmc_host: planned.bmc_host.clone(),
+                    shared: planned.shared.clone(),
+                    vouched: plan.vouched.clone(),
+                },
+                ask: Ask { run: Some(run.clone()), reason: reason.clone(), inherited: planned.inherits_from.clone(), ..Ask::default() },
+                time: plan.time,
+            }),
+        );
+    }
+    Ok((nodes, clusters))
+}

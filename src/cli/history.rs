@@ -1,0 +1,89 @@
+//! What earlier runs left behind, folded from the store: loans that stand, resets of the day, work that is not finished.
+use super::failure::{Failure, UNFINISHED};
+use crate::{
+    engine::{
+        fleet::Fleet,
+        node::Phase,
+        store::{RunFilter, RunHead, Store},
+    },
+    event::{End, Event},
+    model::{ClusterName, Loan, NodeName, RunId, Timestamp, since},
+    plan::input::History,
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// One run as it stands.
+pub async fn fold(store: &dyn Store, run: &RunId) -> Result<Fleet, Failure> {
+    let mut fleet = Fleet::default();
+    for record in store.load(run, 0).await? {
+        fleet.apply(&record).map_err(|e| Failure::new(super::failure::INTERNAL, format!("run {run}: {e}")))?;
+    }
+    Ok(fleet)
+}
+
+/// By node of these clusters. A node whose last run ended `out` owes what that run still owed; any later run has taken it over.
+pub async fn of(store: &dyn Store, clusters: &BTreeSet<ClusterName>, now: Timestamp) -> Result<BTreeMap<NodeName, History>, Failure> {
+    let mut histories: BTreeMap<NodeName, History> = BTreeMap::new();
+    let mut owed: BTreeMap<NodeName, (Vec<Loan>, BTreeSet<RunId>)> = BTreeMap::new();
+    for cluster in clusters {
+        for head in store.runs(&RunFilter { cluster: Some(cluster.clone()), unfinished: false }).await? {
+            let mut fleet = Fleet::default();
+            for record in store.load(&head.run, 0).await? {
+                fleet.apply(&record).map_err(|e| Failure::new(super::failure::INTERNAL, format!("run {}: {e}", head.run)))?;
+                if let Event::ActIntended { node, act, .. } = &record.event
+                    && act.power
+                    && act.returns.is_none()
+                    && since(record.at, now) < DAY
+                {
+                    histories.entry(node.clone()).or_default().resets_today += 1;
+                }
+            }
+            for (name, node) in fleet.nodes {
+                match node.phase {
+                    Phase::Ended(End::Out) => {
+                        let mut runs = owed.remove(&name).map(|(_, runs)| runs).unwrap_or_default();
+                        runs.insert(head.run.clone());
+                        owed.insert(name, (node.past.loans, runs));
+                    }
+                    Phase::Ended(_) => {
+                        owed.remove(&name);
+                    }
+                    _ => {}
+                }
+            }
+        }
+    }
+    for (name, (loans, runs)) in owed {
+        let history = histories.entry(name).or_default();
+        history.inherits = loans;
+        history.inherits_from = runs.into_iter().collect();
+    }
+    Ok(histories)
+}
+
+/// Runs on these clusters that have one of these nodes out. An expired lock is not a free one: a new run starts nothing beside them.
+pub async fn unfinished(store: &dyn Store, clusters: &BTreeSet<ClusterName>, nodes: &BTreeSet<NodeName>) -> Result<Vec<(RunHead, Vec<NodeName>)>, Failure> {
+    let mut found = Vec::new();
+    for cluster in clusters {
+        for head in store.runs(&RunFilter { cluster: Some(cluster.clone()), unfinished: true }).await? {
+            let fleet = fold(store, &head.run).await?;
+            let open: Vec<NodeName> = fleet.open().map(|(n, _)| n.clone()).filter(|n| nodes.contains(n)).collect();
+            if !open.is_empty() {
+                found.push((head, open));
+            }
+        }
+    }
+    Ok(found)
+}
+
+pub fn refuse_unfinished(found: &[(RunHead, Vec<NodeName>)]) -> Result<(), Failure> {
+    let Some((head, open)) = found.first() else { return Ok(()) };
+    let nodes: Vec<String> = open.iter().map(ToString::to_string).collect();
+    Err(Failure::new(UNFINISHED, format!("run {} ({}) of cluster {} is not finished: {} of its nodes here; nothing was started", head.run, head.playbook, head.cluster, nodes.join(", ")))
+        .next(format!("pitstop resume {}", head.run)))
+}

@@ -1,0 +1,183 @@
+//! From plans to the end of their runs: locks, engines side by side, signals, progress, the summary and the exit code.
+use super::{
+    args::TestHooks,
+    connect,
+    context::Context,
+    failure::{Failure, INTERNAL, LOCKED, UNFINISHED},
+    machine,
+};
+use crate::{
+    drivers::cluster::Cluster,
+    engine::{
+        fleet::Fleet,
+        run::{Ended, Engine, LEASE},
+        store::{Lock, Owner, Store, crash::Crash},
+    },
+    event::{Event, Record, Stop},
+    model::{ClusterName, LeaseAnswer, RunId},
+    plan::{FORMAT, Plan},
+    report::{
+        exit,
+        progress::{self, Observer},
+        summary,
+    },
+};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+};
+use tokio::sync::mpsc;
+
+/// A run to work on: new, or taken up again.
+pub struct Job {
+    pub run: RunId,
+    pub plan: Plan,
+    pub digest: String,
+    pub lock: Lock,
+}
+
+pub async fn locked(store: &dyn Store, cluster: &ClusterName, owner: &Owner, run: &RunId) -> Result<Lock, Failure> {
+    use crate::engine::store::StoreError;
+    match store.lock(cluster, owner, Some(run), LEASE).await {
+        Ok(lock) => Ok(lock),
+        Err(StoreError::Locked { by, since, run }) => {
+            let of = run.map(|r| format!(", run {r}")).unwrap_or_default();
+            Err(Failure::new(LOCKED, format!("{cluster} is held by {by} since {since}{of}")).next("pitstop status --watch, or wait for it"))
+        }
+        Err(other) => Err(other.into()),
+    }
+}
+
+pub fn new_run() -> RunId {
+    RunId(uuid::Uuid::now_v7().simple().to_string())
+}
+
+/// Test hook: the process dies at an append of its journal.
+pub fn with_crash(store: Arc<dyn Store>, test: &TestHooks) -> Result<Arc<dyn Store>, Failure> {
+    match &test.kill_at {
+        None => Ok(store),
+        Some(at) => Ok(Arc::new(Crash::new(store, at.parse().map_err(|e| Failure::new(super::failure::USAGE, format!("--kill-at: {e}")))?))),
+    }
+}
+
+pub async fn all(cx: &Context, store: Arc<dyn Store>, jobs: Vec<Job>, test: &TestHooks) -> Result<u8, Failure> {
+    let store = with_crash(store, test)?;
+    let observer: Arc<Mutex<Box<dyn Observer>>> = Arc::new(Mutex::new(progress::observer(cx.json, cx.screen)));
+    let group = (jobs.len() > 1).then(|| new_run().0);
+    let mut engines = Vec::new();
+    let mut held = Vec::new();
+    for job in &jobs {
+        let (nodes, clusters) = connect::for_run(cx, &job.run, &job.plan, cx.global.reason.clone())?;
+        let leases = leases(&clusters, &job.lock.owner).await?;
+        held.extend(leases.iter().cloned().map(|c| (c, job.lock.owner.to_string())));
+        let cluster = clusters.get(&job.plan.cluster).cloned().ok_or_else(|| Failure::new(INTERNAL, "BUG: the plan does not hold its own cluster"))?;
+        let told = observer.clone();
+        engines.push(Engine {
+            run: job.run.clone(),
+            nodes,
+            cluster,
+            leases,
+            store: store.clone(),
+            lock: job.lock.clone(),
+            clock: cx.clock.clone(),
+            publish: Box::new(move |record: &Record| told.lock().expect("BUG: poisoned").record(record)),
+            start: Event::RunStarted {
+                cluster: job.plan.cluster.clone(),
+                group: group.clone(),
+                playbook: job.plan.playbook.clone(),
+                plan: job.digest.clone(),
+                format: FORMAT,
+                program: machine::program(),
+                by: job.lock.owner.to_string(),
+                reason: cx.global.reason.clone(),
+                nodes: job.plan.nodes.keys().chain(job.plan.skipped.keys()).cloned().collect(),
+            },
+            program: machine::program(),
+            plan: Arc::new(job.plan.clone()),
+        });
+    }
+    for job in &jobs {
+        observer.lock().expect("BUG: poisoned").begin(&job.run, &job.plan);
+    }
+
+    let (senders, receivers): (Vec<_>, Vec<_>) = engines.iter().map(|_| mpsc::channel(8)).unzip();
+    let signals = tokio::spawn(listen(senders, machine::who()));
+    let ends: Vec<Result<Fleet, Ended>> = futures::future::join_all(engines.iter().zip(receivers).map(|(engine, requests)| engine.run(requests))).await;
+    signals.abort();
+    for engine in &engines {
+        for node in engine.nodes.values() {
+            node.bmc.close().await;
+            if let Some(host) = &node.host {
+                host.close().await;
+            }
+        }
+    }
+    for (cluster, owner) in held {
+        cluster.drop_lease(&owner).await.ok(); // it expires by itself
+    }
+    observer.lock().expect("BUG: poisoned").finish();
+
+    let mut reports = Vec::new();
+    let mut code = None;
+    for (job, end) in jobs.iter().zip(ends) {
+        store.unlock(&job.lock).await.ok(); // freed with the process at the latest
+        if let Err(error) = end {
+            let failure = ended(&job.run, error);
+            eprintln!("pitstop: {}", failure.what);
+            failure.next.iter().for_each(|next| eprintln!("next: {next}"));
+            code = Some(exit::worst(code.unwrap_or(0), failure.code));
+        }
+        reports.push(summary::fold(&store.load(&job.run, 0).await?, Some(&job.plan)));
+    }
+    if !cx.json {
+        reports.iter().for_each(|report| print!("{}", report.text(cx.screen, cx.clock.now())));
+    }
+    Ok(exit::worst(code.unwrap_or(0), exit::code(&reports)))
+}
+
+/// The cluster's own lock, where it can carry one: a current one of another owner is exit 8 whatever our store says.
+async fn leases(clusters: &BTreeMap<ClusterName, Arc<dyn Cluster>>, owner: &Owner) -> Result<Vec<Arc<dyn Cluster>>, Failure> {
+    let mut taken = Vec::new();
+    for (name, cluster) in clusters {
+        match cluster.lease(&owner.to_string(), LEASE).await? {
+            LeaseAnswer::Ours => taken.push(cluster.clone()),
+            LeaseAnswer::Unsupported => {}
+            LeaseAnswer::Held { by, since } => {
+                return Err(Failure::new(LOCKED, format!("{name} is held by {by} since {since}, says the lock in the cluster itself")).next("pitstop status, or wait for it"));
+            }
+        }
+    }
+    Ok(taken)
+}
+
+fn ended(run: &RunId, error: Ended) -> Failure {
+    let code = match &error {
+        Ended::Store(crate::engine::store::StoreError::LostLock { .. }) | Ended::LeaseLost { .. } => UNFINISHED,
+        _ => INTERNAL,
+    };
+    Failure::new(code, format!("run {run} ended early: {error}")).next(format!("pitstop resume {run}"))
+}
+
+/// First Ctrl-C: admit no more. Second, and SIGTERM: let running steps settle. Third: now; safe, intents are on disk.
+async fn listen(engines: Vec<mpsc::Sender<Event>>, by: String) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) else { return };
+    for nth in 1.. {
+        let terminated = tokio::select! {
+            _ = interrupt.recv() => false,
+            _ = terminate.recv() => true,
+        };
+        let (how, told) = match (nth, terminated) {
+            (1, false) => (Stop::Drain, "stopping: no further node is admitted, nodes in work go through; Ctrl-C again to end after the running steps"),
+            (1, true) | (2, _) => (Stop::Settle, "stopping after the running steps; the rest waits for pitstop resume; once more to end now"),
+            _ => {
+                eprintln!("ended; nothing is lost: pitstop resume");
+                std::process::exit(i32::from(UNFINISHED));
+            }
+        };
+        eprintln!("{told}");
+        for engine in &engines {
+            engine.send(Event::StopRequested { how: how.clone(), by: by.clone() }).await.ok(); // one that is done needs no telling
+        }
+    }
+}

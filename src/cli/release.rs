@@ -1,0 +1,61 @@
+//! `pitstop release`: a person decides about a held node. The engine at work hears of it; without one, this process resumes the run.
+use super::{
+    args::{DecisionArg, Release, TestHooks},
+    context::Context,
+    failure::{Failure, USAGE},
+    history, machine, resume,
+};
+use crate::{
+    engine::{
+        node::Phase,
+        store::{Request, RunFilter, Store},
+    },
+    event::Event,
+    model::NodeName,
+};
+
+pub async fn run(cx: &Context, args: Release) -> Result<u8, Failure> {
+    let store = cx.store().await?;
+    let name = NodeName(args.node.clone());
+    let mut found = None;
+    for head in store.runs(&RunFilter { unfinished: true, ..RunFilter::default() }).await? {
+        let fleet = history::fold(&*store, &head.run).await?;
+        if let Some(node) = fleet.nodes.get(&name)
+            && let Phase::Held { fault, .. } = &node.phase
+        {
+            found = Some((head, node.clone(), fault.clone()));
+        }
+    }
+    let Some((head, node, fault)) = found else {
+        return Err(Failure::new(USAGE, format!("{name} is not held by any run")).next("pitstop status"));
+    };
+    let plan = store.plan(&head.run).await?;
+    match args.decision {
+        DecisionArg::Return if !node.may_turn_back() => {
+            return Err(Failure::new(USAGE, format!("{name} cannot be returned: its power was already touched, so it has to go through verify"))
+                .next(format!("pitstop release {name} verify, retry or keep-out")));
+        }
+        DecisionArg::Verify if plan.verify_at.is_none() => {
+            return Err(Failure::new(USAGE, format!("playbook {} has no verify step", plan.playbook)).next(format!("pitstop release {name} retry or keep-out")));
+        }
+        _ => {}
+    }
+    let ask = Event::NodeReleased {
+        node: name.clone(),
+        by: machine::who(),
+        decision: args.decision.into(),
+        to: None,
+        accepted: args.accept.clone(),
+        reason: cx.global.reason.clone(),
+    };
+    let request = Request { id: uuid::Uuid::new_v4().to_string(), at: cx.clock.now(), by: machine::who(), ask };
+    store.ask(&head.run, &request).await?;
+    cx.say(&format!("{name} was held: {fault}"));
+    match &head.holder {
+        Some(holder) => {
+            cx.say(&format!("told {holder}, who works on run {}", head.run));
+            Ok(0)
+        }
+        None => resume::take_up(cx, store, vec![head], &TestHooks::default()).await,
+    }
+}

@@ -1,0 +1,34 @@
+//! `pitstop report`: what a run did. Needs no inventory.
+use super::{
+    args::ReportArgs,
+    context::Context,
+    failure::{Failure, USAGE},
+    resume,
+};
+use crate::{
+    engine::store::{RunFilter, Store},
+    report::summary,
+};
+
+pub async fn run(cx: &Context, args: ReportArgs) -> Result<u8, Failure> {
+    let store = cx.store().await?;
+    let head = match &args.run {
+        Some(typed) => resume::one(&*store, typed).await?,
+        None => store.runs(&RunFilter::default()).await?.pop().ok_or_else(|| Failure::new(USAGE, "no runs yet").next("pitstop run PLAYBOOK NODES"))?,
+    };
+    if args.events {
+        // As stored: events of a newer program too.
+        for (_, line) in store.lines(&head.run, 0).await? {
+            println!("{line}");
+        }
+        return Ok(0);
+    }
+    let plan = store.plan(&head.run).await.ok();
+    let report = summary::fold(&store.load(&head.run, 0).await?, plan.as_ref());
+    if cx.json {
+        cx.data(&report)?;
+    } else {
+        print!("{}", report.text(cx.screen, cx.clock.now()));
+    }
+    Ok(0)
+}

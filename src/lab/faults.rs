@@ -1,0 +1,81 @@
+//! What can go wrong in the rack, by name (architecture.md, 4). Node 2 is the second machine.
+use super::rack::Quirks;
+use std::{collections::BTreeSet, str::FromStr, time::Duration};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    BmcSilent,
+    BmcLate,
+    ResetIgnored,
+    BmcLies,
+    PdbBlocked,
+    ServiceMissing,
+    WrongBmc,
+    ShiftedRow,
+    NeverBoots,
+}
+
+/// Name, and what it does, for `--fault list`.
+pub const FAULTS: [(&str, Fault, &str); 9] = [
+    ("bmc-silent", Fault::BmcSilent, "node 2's BMC never answers"),
+    ("bmc-late", Fault::BmcLate, "node 2's BMC obeys 30 s late"),
+    ("reset-ignored", Fault::ResetIgnored, "node 2 accepts the graceful verb and does nothing"),
+    ("bmc-lies", Fault::BmcLies, "node 2 accepts every verb and does nothing"),
+    ("pdb-blocked", Fault::PdbBlocked, "nothing on node 2 may be evicted"),
+    ("service-missing", Fault::ServiceMissing, "node 2 comes back without a service"),
+    ("wrong-bmc", Fault::WrongBmc, "the BMCs of nodes 2 and 3 are swapped in the inventory"),
+    ("shifted-row", Fault::ShiftedRow, "host and BMC of nodes 2 to 4 are one row off in the inventory"),
+    ("never-boots", Fault::NeverBoots, "node 2 never comes back from its reset"),
+];
+
+impl FromStr for Fault {
+    type Err = String;
+    fn from_str(name: &str) -> Result<Fault, String> {
+        let known = || FAULTS.iter().map(|(name, ..)| *name).collect::<Vec<_>>().join(", ");
+        FAULTS.iter().find(|(n, ..)| *n == name).map(|(_, fault, _)| *fault).ok_or_else(|| format!("no fault `{name}`; there are {}", known()))
+    }
+}
+
+/// The service that `service-missing` takes away.
+pub const SERVICE: &str = "node-agent";
+
+/// What the faults make of machine number `n`, counted from 1.
+pub fn quirks(faults: &[Fault], n: usize) -> Quirks {
+    let mut quirks = Quirks::default();
+    for fault in faults.iter().filter(|_| n == 2) {
+        match fault {
+            Fault::BmcSilent => quirks.bmc_silent = true,
+            Fault::BmcLate => quirks.obey_late = Duration::from_secs(30),
+            Fault::ResetIgnored => quirks.ignored.extend(["GracefulRestart", "GracefulShutdown"].map(String::from)),
+            Fault::BmcLies => {
+                quirks.ignored = ["On", "ForceOff", "GracefulShutdown", "GracefulRestart", "ForceRestart", "PowerCycle"]
+                    .map(String::from)
+                    .into_iter()
+                    .collect::<BTreeSet<_>>()
+            }
+            Fault::PdbBlocked => quirks.pdb_blocked = true,
+            Fault::ServiceMissing => quirks.missing_after_boot.push(SERVICE.into()),
+            Fault::NeverBoots => quirks.never_boots = true,
+            Fault::WrongBmc | Fault::ShiftedRow => {}
+        }
+    }
+    quirks
+}
+
+/// Which machine's BMC and host the inventory gives to node `n` of `nodes`.
+pub fn wiring(faults: &[Fault], n: usize, nodes: usize) -> (usize, usize) {
+    let (mut bmc, mut host) = (n, n);
+    if faults.contains(&Fault::WrongBmc) && nodes >= 3 {
+        bmc = match n {
+            2 => 3,
+            3 => 2,
+            n => n,
+        };
+    }
+    if faults.contains(&Fault::ShiftedRow) && nodes >= 3 && (2..=4).contains(&n) {
+        let last = nodes.min(4);
+        let next = if n == last { 2 } else { n + 1 };
+        (bmc, host) = (next, next);
+    }
+    (bmc, host)
+}
