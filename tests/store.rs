@@ -1,5 +1,5 @@
 //! One contract for every store, and what only a real file can show: death by `kill -9` and other processes at the lock.
-#![expect(clippy::unwrap_used, reason = "a test")]
+#![allow(clippy::unwrap_used)]
 use pitstop::{
     engine::store::{
         Lock, OpenError, Owner, Request, RunFilter, Store, StoreError, Until, digest,

@@ -39,14 +39,14 @@ fn boot(seen: &NodeSurvey, views: &[&NodeView]) -> (Option<String>, String) {
     (marker, OFF_ON.into())
 }
 
-/// `14 pods`, `2 VMs will migrate`, and what the driver has to say about them.
+/// `14 pods`, `2 VMs`, and what the driver has to say about them.
 fn load(views: &[&NodeView]) -> Vec<String> {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     views.iter().flat_map(|v| &v.workloads).for_each(|w| *counts.entry(&w.kind).or_default() += 1);
     let counted = |(kind, n): (&&str, &usize)| {
         let many = if *n == 1 { "" } else { "s" };
         match *kind {
-            "vm" => format!("{n} VM{many} will migrate"),
+            "vm" => format!("{n} VM{many}"),
             kind => format!("{n} {kind}{many}"),
         }
     };

@@ -1,6 +1,11 @@
 //! What a plan is made of: the inventory's and playbook's choices for the selected nodes, the survey, and what the store remembers.
-use super::{Limits, OnFailure, Plan, PlannedCheck, PlannedSeat};
-use crate::model::{ClusterName, Loan, NodeName, RunId, Setting, Span, Survey, TimeScale, Timestamp, Trust};
+use super::{Limits, NO_CLUSTER, OnFailure, Plan, PlannedCheck, PlannedNode, PlannedSeat, Window};
+use crate::{
+    inventory::Inventory,
+    model::{ClusterName, Loan, NodeName, RunId, Setting, Span, Survey, TimeScale, Timestamp, Trust, Unmovable},
+    playbook::{self, Playbook},
+};
+use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(Debug, Clone)]
@@ -66,10 +71,16 @@ pub struct History {
     pub resets_today: u32,
 }
 
-impl<'a> Input<'a> {
-    /// The reviewed plan's own choices before a new look at the world, for `drift`: inventory and playbook are not read again.
-    pub fn again(reviewed: &Plan, due: bool, survey: &'a Survey, history: BTreeMap<NodeName, History>) -> Input<'a> {
-        let node = |planned: &super::PlannedNode| NodeInput {
+impl From<Setting> for ClusterInput {
+    fn from(setting: Setting) -> ClusterInput {
+        let words = (setting.kind == NO_CLUSTER).then(|| setting.body.get("vouched")).flatten();
+        ClusterInput { vouched: words.and_then(|w| w.as_str()).map(Into::into), setting }
+    }
+}
+
+impl From<&PlannedNode> for NodeInput {
+    fn from(planned: &PlannedNode) -> NodeInput {
+        NodeInput {
             seats: planned.seats.clone(),
             labels: planned.labels.clone(),
             bmc: planned.bmc.clone(),
@@ -77,16 +88,97 @@ impl<'a> Input<'a> {
             trust: planned.trust.clone(),
             checks: planned.checks.clone(),
             carries: BTreeSet::new(),
-        };
-        let cluster =
-            |setting: &Setting| ClusterInput { setting: setting.clone(), vouched: reviewed.vouched.clone().filter(|_| setting.kind == super::NO_CLUSTER) };
+        }
+    }
+}
+
+impl NodeInput {
+    /// The node as the inventory has it; none of that name, nothing.
+    pub fn of(inventory: &Inventory, name: &NodeName) -> Option<NodeInput> {
+        let entry = inventory.nodes.get(name)?;
+        Some(NodeInput {
+            seats: entry.seats.iter().map(|s| PlannedSeat { cluster: s.cluster.clone(), node: s.node.clone() }).collect(),
+            labels: entry.labels.clone(),
+            bmc: entry.bmc.clone(),
+            host: entry.host.clone(),
+            trust: inventory.trust.get(name).cloned().unwrap_or_default(),
+            checks: entry.checks.iter().map(|c| PlannedCheck { at: c.at.clone(), check: c.setting.clone() }).collect(),
+            carries: entry.carries.iter().cloned().collect(),
+        })
+    }
+}
+
+impl PlaybookInput {
+    /// For `check`: nothing is to be done.
+    pub fn none() -> PlaybookInput {
+        let limits = limits(&playbook::Limits::default(), Timestamp::UNIX_EPOCH);
+        PlaybookInput { name: String::new(), description: String::new(), steps: Vec::new(), limits, due: false }
+    }
+    pub fn of(playbook: &Playbook, now: Timestamp) -> PlaybookInput {
+        let step = |s: &playbook::StepEntry| StepInput { step: s.setting.clone(), timeout: s.timeout, attempts: s.attempts, on_failure: s.on_failure };
+        PlaybookInput {
+            name: playbook.name.clone(),
+            description: playbook.description.clone(),
+            steps: playbook.steps.iter().map(step).collect(),
+            limits: limits(&playbook.limits, now),
+            due: !playbook.due.is_empty(),
+        }
+    }
+    /// What the survey has to ask the clusters for: what cannot move is judged before anything is entered.
+    pub fn unmovable(&self) -> Unmovable {
+        let said = self.steps.iter().find_map(|s| s.step.body.get("unmovable"));
+        said.and_then(|value| Unmovable::deserialize(value).ok()).unwrap_or_default()
+    }
+}
+
+fn limits(written: &playbook::Limits, now: Timestamp) -> Limits {
+    let windows = playbook::windows(&written.window, now);
+    Limits {
+        max_unavailable: written.max_unavailable,
+        failure_budget: written.failure_budget,
+        within: written.within.clone(),
+        max_per: written.max_per.clone(),
+        canary: written.canary,
+        window: windows.into_iter().map(|w| Window { text: w.text, open: w.open }).collect(),
+        max_resets: written.max_resets,
+    }
+}
+
+impl<'a> Input<'a> {
+    pub fn new(
+        inventory: &Inventory,
+        selected: impl IntoIterator<Item = NodeName>,
+        playbook: PlaybookInput,
+        survey: &'a Survey,
+        history: BTreeMap<NodeName, History>,
+        made_at: Timestamp,
+    ) -> Input<'a> {
+        let nodes: BTreeMap<NodeName, NodeInput> = selected.into_iter().filter_map(|name| NodeInput::of(inventory, &name).map(|n| (name, n))).collect();
+        let named: BTreeSet<&ClusterName> = nodes.values().flat_map(|n| &n.seats).map(|s| &s.cluster).collect();
+        Input {
+            made_at,
+            base: inventory.base.display().to_string(),
+            time: inventory.time,
+            clusters: (inventory.clusters.iter())
+                .filter(|(name, _)| named.contains(name))
+                .map(|(name, entry)| (name.clone(), entry.setting.clone().into()))
+                .collect(),
+            nodes,
+            playbook,
+            survey,
+            history,
+        }
+    }
+
+    /// The reviewed plan's own choices before a new look at the world, for `drift`: inventory and playbook are not read again.
+    pub fn again(reviewed: &Plan, due: bool, survey: &'a Survey, history: BTreeMap<NodeName, History>) -> Input<'a> {
         let steps = reviewed.steps.iter().take(reviewed.forward as usize).skip(1);
         Input {
             made_at: survey.at,
             base: reviewed.base.clone(),
             time: reviewed.time,
-            clusters: reviewed.clusters.iter().map(|(name, setting)| (name.clone(), cluster(setting))).collect(),
-            nodes: reviewed.nodes.iter().map(|(name, planned)| (name.clone(), node(planned))).collect(),
+            clusters: reviewed.clusters.iter().map(|(name, setting)| (name.clone(), setting.clone().into())).collect(),
+            nodes: reviewed.nodes.iter().map(|(name, planned)| (name.clone(), planned.into())).collect(),
             playbook: PlaybookInput {
                 name: reviewed.playbook.clone(),
                 description: reviewed.description.clone(),

@@ -4,12 +4,12 @@ use crate::model::{ClusterName, Fault, Identity, Loan, NodeName, RunId, Setting,
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-mod drift;
+pub mod drift;
 mod evidence;
-mod input;
-mod make;
+pub mod input;
+pub mod make;
 mod order;
-mod verdict;
+pub mod verdict;
 
 pub use crate::model::OnFailure;
 pub use drift::drift;

@@ -26,7 +26,7 @@ pub fn waves(nodes: &BTreeMap<NodeName, &NodeInput>, limits: &Limits) -> BTreeMa
     let mut last = None;
     let mut waves = BTreeMap::new();
     for (i, (group, name)) in order.into_iter().enumerate() {
-        if i < canaries || i == canaries || last.as_ref() != Some(&group) {
+        if i <= canaries || last.as_ref() != Some(&group) {
             wave += 1;
         }
         last = Some(group);

@@ -5,7 +5,7 @@ use crate::{
     plan::{Note, Plan, PlannedNode},
 };
 use serde::Serialize;
-use std::{collections::BTreeMap, fmt::Write, time::Duration};
+use std::{collections::BTreeMap, fmt::Write, path::Path, time::Duration};
 
 /// The plans of one command, one per cluster, for `--json`.
 #[derive(Debug, Serialize)]
@@ -26,10 +26,23 @@ pub struct Shown<'a> {
 /// What only the command line knows.
 #[derive(Debug, Clone, Copy)]
 pub struct Asked<'a> {
-    /// `rack r1`, `all nodes`; empty: the nodes were named.
+    /// As it was typed.
+    pub playbook: &'a str,
+    /// `edge-[01-04]`, `--where rack=r1`, `--all`.
     pub selection: &'a str,
-    /// The command as it was typed: `pitstop plan reboot --where rack=r1`.
-    pub command: &'a str,
+    /// Where the plan was written.
+    pub output: Option<&'a Path>,
+}
+impl Asked<'_> {
+    fn next(&self) -> String {
+        match self.output {
+            Some(file) => format!("To run exactly this: pitstop run --plan {}", file.display()),
+            None => {
+                let command = ["pitstop plan", self.playbook, self.selection].into_iter().filter(|w| !w.is_empty()).collect::<Vec<_>>().join(" ");
+                format!("To run exactly this: {command} -o tonight.json, then pitstop run --plan tonight.json")
+            }
+        }
+    }
 }
 
 pub fn shown<'a>(plans: &'a [(Plan, String)]) -> Screens<'a> {
@@ -58,7 +71,7 @@ pub fn text(plans: &[(Plan, String)], asked: Asked<'_>, screen: Screen) -> Strin
         one(&mut out, plan, digest, asked, screen, plans.len() > 1);
     }
     let last = match plans.iter().any(|(plan, _)| !plan.nodes.is_empty()) {
-        true => format!("Nothing was changed. To run exactly this: {} -o tonight.json, then pitstop run --plan tonight.json", asked.command),
+        true => format!("Nothing was changed. {}", asked.next()),
         false => "Nothing was changed, and there is nothing to run.".into(),
     };
     let _ = writeln!(out, "{}", screen.wrapped(0, &last));
@@ -67,7 +80,10 @@ pub fn text(plans: &[(Plan, String)], asked: Asked<'_>, screen: Screen) -> Strin
 
 fn one(out: &mut String, plan: &Plan, digest: &str, asked: Asked<'_>, screen: Screen, several: bool) {
     let count = plural(plan.nodes.len() + plan.skipped.len(), "node");
-    let selection = if asked.selection.is_empty() { count } else { format!("{count} of {}", asked.selection) };
+    let selection = match asked.selection.split_once("--where ") {
+        Some((_, filter)) => format!("{count} of {}", filter.replace('=', " ")),
+        None => count,
+    };
     let cluster = if several { format!(" · cluster {}", plan.cluster) } else { String::new() };
     let time = if plan.nodes.is_empty() { String::new() } else { format!(" · about {}", about(estimate(plan)).trim_start_matches('~')) };
     let title = if plan.description.is_empty() { plan.playbook.clone() } else { format!("{}: {}", plan.playbook, lower_first(&plan.description)) };

@@ -22,6 +22,11 @@ pub enum Mark {
 }
 
 impl Screen {
+    /// As wide as `$COLUMNS` says; else what every terminal has, or without one enough for a log or a pager.
+    pub fn new(terminal: bool, color: bool) -> Screen {
+        let asked = std::env::var("COLUMNS").ok().and_then(|c| c.parse().ok()).filter(|w| (40..=500).contains(w));
+        Screen { width: asked.unwrap_or(if terminal { 80 } else { 120 }), color }
+    }
     pub fn mark(self, mark: Mark, text: &str) -> String {
         if !self.color {
             return text.into();

@@ -1,5 +1,8 @@
 //! The IPMI driver against the lab, ipmi_sim and pyghmi; ipmitool and FreeIPMI against the lab.
-use crate::peer::{Peer, program, python, udp_port};
+use crate::{
+    peer::{Peer, program, python, udp_port},
+    rmcp_replay,
+};
 use pitstop::{
     drivers::bmc::{Bmc, BmcConfig, KINDS},
     guards::{Permit, Pins, Readings, permit},
@@ -152,7 +155,7 @@ async fn network(port: u16, mut through: impl FnMut(Way, Vec<u8>) -> Vec<Vec<u8>
     own
 }
 
-fn seeded(mut seed: u64) -> impl FnMut(u64) -> u64 {
+pub fn seeded(mut seed: u64) -> impl FnMut(u64) -> u64 {
     move |below| {
         seed ^= seed << 13;
         seed ^= seed >> 7;
@@ -267,12 +270,27 @@ async fn a_full_session_table_is_unwilling_and_looks_leave_none_behind() {
     for _ in 0..3 * lab::ipmi::SLOTS {
         bmc.look().await.unwrap();
     }
-    // A look that nobody waits for any more, at any moment of it.
-    for n in 0..4 * lab::ipmi::SLOTS {
-        tokio::time::timeout(Duration::from_micros(150 * n as u64), bmc.look()).await.ok();
-        tokio::time::sleep(Duration::from_millis(2)).await;
+    // A look that nobody waits for any more, once it has a session.
+    let inside = Arc::new(tokio::sync::Notify::new());
+    let told = inside.clone();
+    let port = network(lab.port, move |way, datagram| {
+        if way == Way::ToConsole && datagram[5] & 0x40 != 0 {
+            told.notify_one();
+        }
+        vec![datagram]
+    })
+    .await;
+    let cut = driver(port, json!({}));
+    for _ in 0..3 * lab::ipmi::SLOTS {
+        tokio::select! {
+            biased;
+            () = inside.notified() => {}
+            _ = cut.look() => {}
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    // Logins that were cut short still hold their slots; finished ones do not. Give the table a way out, then fill it on purpose.
+    bmc.look().await.expect("dropped looks have left their sessions behind");
+    // The table is filled on purpose.
     let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     for n in 0..lab::ipmi::SLOTS as u32 {
         let request = OpenRequest { tag: 0, privilege: 0, console: 1000 + n, algorithms: [1, 1, 1] };
@@ -335,12 +353,46 @@ async fn a_bad_network_repeats_reads_and_never_a_verb() {
     }
 }
 
-/// The answer to the verb is lost: sent once, and unknown. `logins`: RMCP+ sessions up to and with the one of the verb.
-async fn lost_answer(more: Value, logins: usize) {
+/// A BMC that answers nonsense: every answer is damaged at random. Whatever comes out, it comes out, and no verb is taken for obeyed that was not.
+#[tokio::test]
+async fn nonsense_from_a_bmc_neither_panics_nor_hangs() {
+    let lab = lab(Quirks::default()).await;
+    let view = driver(lab.port, json!({})).look().await.unwrap();
+    let looks = (1..=24u64).map(|seed| {
+        let (port, view) = (lab.port, view.clone());
+        async move {
+            let mut pick = seeded(seed * 0x1234_5677);
+            let damaged = network(port, move |way, mut datagram| {
+                if way == Way::ToConsole && pick(4) == 0 {
+                    datagram = rmcp_replay::mutated(&datagram, &mut pick);
+                }
+                vec![datagram]
+            })
+            .await;
+            let bmc = driver(damaged, json!({ "timeout": "300ms" }));
+            if let Ok(seen) = bmc.look().await {
+                assert_eq!((seen.identity, seen.power), (view.identity.clone(), Power::On), "seed {seed}");
+            }
+            bmc.power(ResetType::On, &mut permitted(&view, ResetType::On)).await.expect_err("it is on");
+        }
+    });
+    for look in looks {
+        tokio::time::timeout(Duration::from_secs(10), look).await.expect("it hangs");
+    }
+}
+
+/// The answer to the verb is lost: sent once, and unknown. The lab would answer a repetition without obeying it again, so datagrams are counted.
+async fn lost_answer(more: Value) {
     let lab = lab(Quirks::default()).await;
     let log = lab.log.clone();
-    let port = network(lab.port, move |way, datagram| match way {
-        Way::ToConsole if !log.power().is_empty() => vec![],
+    let later = Arc::new(Mutex::new(0));
+    let count = later.clone();
+    let port = network(lab.port, move |way, datagram| match (way, log.power().is_empty()) {
+        (Way::ToConsole, false) => vec![],
+        (Way::ToBmc, false) => {
+            *count.lock().unwrap() += 1;
+            vec![datagram]
+        }
         _ => vec![datagram],
     })
     .await;
@@ -348,18 +400,21 @@ async fn lost_answer(more: Value, logins: usize) {
     let view = bmc.look().await.unwrap();
     let fault = bmc.power(ResetType::ForceRestart, &mut permitted(&view, ResetType::ForceRestart)).await.unwrap_err();
     assert_eq!(fault.kind, FaultKind::Unknown, "{fault}");
-    assert_eq!(lab.log.power().len(), logins);
+    assert_eq!(lab.log.power().len(), 1);
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let later = *later.lock().unwrap();
+    assert!(later <= 1, "after the verb only the goodbye is sent, not {later} datagrams");
 }
 
 #[tokio::test]
 async fn a_verb_without_an_answer_is_unknown_and_not_repeated() {
-    lost_answer(json!({}), 1).await;
+    lost_answer(json!({})).await;
 }
 
 #[tokio::test]
 async fn a_verb_without_an_answer_is_unknown_and_not_repeated_through_ipmitool() {
     program("ipmitool");
-    lost_answer(json!({ "via": "ipmitool", "timeout": "5s" }), 1).await;
+    lost_answer(json!({ "via": "ipmitool", "timeout": "5s" })).await;
 }
 
 #[tokio::test]

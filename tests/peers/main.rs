@@ -2,3 +2,4 @@
 mod ipmi;
 mod peer;
 mod rmcp_replay;
+mod ssh;

@@ -5,7 +5,7 @@ mod screens;
 use fleet::{Fleet, edge, fleet, identity, name, seen, uuid, way};
 use pitstop::{
     model::*,
-    plan::{ClusterInput, History, Input, Limits, OnFailure, Plan, PlannedSeat, drift, make},
+    plan::{ClusterInput, History, Input, Limits, OnFailure, Plan, PlannedSeat, PlaybookInput, drift, make},
 };
 use proptest::prelude::*;
 use serde_json::json;
@@ -478,5 +478,47 @@ proptest! {
                 prop_assert!(closes, "{} was planned: {:?}", name(n), seen);
             }
         }
+    }
+}
+
+#[test]
+fn the_files_words_become_the_planners() {
+    let at: Timestamp = "2026-11-21T02:00:00Z".parse().unwrap();
+    let toml = r#"
+[clusters.spare.none]
+vouched = "spare nodes, nothing runs here"
+[[nodes]]
+name = "edge-[01-02]"
+cluster = "spare"
+labels = { rack = "r1" }
+bmc.redfish = { url = "https://192.0.2.{n}", username = { env = "U" }, password = { env = "P" } }
+"#;
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("edge.toml"), toml).unwrap();
+    let inventory = pitstop::inventory::load(dir.path()).unwrap_or_else(|e| panic!("{}", e.json()));
+    let playbook = pitstop::playbook::load(None, "reboot").unwrap_or_else(|e| panic!("{}", e.json()));
+    let mut world = fleet(2);
+    let spare = ClusterName("spare".into());
+    let seen_cluster = ClusterSurvey { members: Ok(vec![]), lease: false, ..world.survey.clusters[&edge()].clone() };
+    world.survey.clusters = BTreeMap::from([(spare.clone(), seen_cluster)]);
+    for n in [1, 2] {
+        world.view(n).identity = Identity::default();
+        world.view(n).boot = None;
+        world.seen(n).clusters[0].0 = spare.clone();
+        world.seen(n).host = None;
+    }
+    let words = PlaybookInput::of(&playbook, at);
+    let input = Input::new(&inventory, [name(1), name(2), name(3)], words, &world.survey, BTreeMap::new(), at);
+    let plans = make(&input).unwrap();
+    assert_eq!(planned(&plans[0]), ["edge-01", "edge-02"]);
+    let node = &plans[0].nodes[&name(1)];
+    assert_eq!(
+        (node.labels["rack"].as_str(), node.bmc[0].kind.as_str(), plans[0].vouched.as_deref()),
+        ("r1", "redfish", Some("spare nodes, nothing runs here"))
+    );
+    assert_eq!(plans[0].steps[0].step.kind, "preflight");
+    // Every step that was planned can be made by this program.
+    for step in &plans[0].steps {
+        pitstop::kinds::make(pitstop::steps::KINDS, &step.step).unwrap_or_else(|e| panic!("{e}"));
     }
 }

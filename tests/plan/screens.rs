@@ -56,7 +56,7 @@ fn a_plan_is_read_top_down() {
     fleet.view(2).notes = vec!["largest grace period 600 s (shop/ledger-0)".into()];
     fleet.view(2).blockers = vec![Blocker::new("shop/cart-7d9f", "2 of 2 needed by PodDisruptionBudget shop/cart, 0 may be evicted")];
     let plans: Vec<_> = make(&fleet.input()).unwrap().into_iter().map(|plan| (plan, "5be0c0ffee".to_string())).collect();
-    let asked = Asked { selection: "rack r1", command: "pitstop plan reboot --where rack=r1" };
+    let asked = Asked { playbook: "reboot", selection: "--where rack=r1", output: None };
     let wide = text(&plans, asked, WIDE);
     let lines: Vec<&str> = wide.lines().collect();
     assert!(lines[0].starts_with("reboot: graceful reboot ") && lines[0].ends_with("plan 5be0 · 4 nodes of rack r1 · about 19 min"), "{wide}");
@@ -72,6 +72,8 @@ fn a_plan_is_read_top_down() {
         assert!(lines.contains(&line), "no `{line}` in\n{wide}");
     }
     assert!(wide.contains("Nothing was changed. To run exactly this: pitstop plan reboot --where rack=r1 -o tonight.json"), "{wide}");
+    let written = text(&plans, Asked { output: Some(std::path::Path::new("a.json")), ..asked }, WIDE);
+    assert!(written.ends_with("Nothing was changed. To run exactly this: pitstop run --plan a.json\n"), "{written}");
     let narrow = text(&plans, asked, Screen::default());
     assert!(narrow.lines().all(|l| l.chars().count() <= 80), "{narrow}");
     assert_eq!(exit_code(&plans), 5);

@@ -281,3 +281,45 @@ fn nothing_sent(fault: Fault) -> Fault {
         _ => fault,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kinds::Config as _;
+
+    fn config(more: &str) -> Result<Config, String> {
+        let text = format!("host = \"bmc.example\"\nusername = {{ env = \"U\" }}\npassword = {{ env = \"P\" }}\n{more}");
+        toml::from_str::<Config>(&text).map_err(|e| e.to_string()).and_then(|config| config.validate().map(|()| config))
+    }
+
+    #[test]
+    fn settings_have_defaults_and_limits() {
+        let plain = config("").unwrap();
+        assert_eq!((plain.port, &plain.cipher_suites[..], plain.timeout), (623, &[17, 3][..], Span::seconds(5)));
+        assert_eq!((plain.endpoint().as_str(), plain.host().as_str()), ("ipmi://bmc.example", "bmc.example"));
+        let full = config("port = 9623\ncipher_suites = [3]\nprivilege = \"operator\"\ntimeout = \"2s\"\nvia = \"ipmitool\"\nguid = \"ipmi\"").unwrap();
+        assert_eq!(full.endpoint(), "ipmi://bmc.example:9623");
+        let ipv6 = Config { host: "[2001:db8::1]".into(), ..plain };
+        assert_eq!((ipv6.endpoint().as_str(), ipv6.host().as_str()), ("ipmi://[2001:db8::1]", "2001:db8::1"));
+        for (wrong, says) in [
+            ("cipher_suites = [17, 0]", "0 is not spoken"),
+            ("cipher_suites = []", "name 17, 3 or both"),
+            ("timeout = \"0s\"", "timeout"),
+            ("timeout = \"5m\"", "timeout"),
+            ("port = 0", "port"),
+            ("privilege = \"root\"", "unknown variant"),
+            ("suites = [3]", "unknown field"),
+        ] {
+            let said = config(wrong).unwrap_err();
+            assert!(said.contains(says), "{wrong}: {said}");
+        }
+        assert!(Config { host: "-oProxy".into(), ..ipv6 }.validate().is_err());
+    }
+
+    #[test]
+    fn only_what_ipmi_has_is_sent() {
+        let verbs: Vec<ResetType> = ResetType::ALL.into_iter().filter(|verb| control_of(*verb).is_some()).collect();
+        assert_eq!(verbs.len(), read::VERBS.len());
+        assert!(verbs.iter().all(|verb| read::VERBS.contains(verb)));
+    }
+}

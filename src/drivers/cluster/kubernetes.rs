@@ -218,7 +218,7 @@ impl Cluster for Kubernetes {
     }
 
     async fn lease_holder(&self) -> Result<LeaseAnswer, Fault> {
-        // Free reads as ours: nobody else has it.
+        // There is no word for free: `Ours` says that nobody else has it.
         Ok(self.lock().holder(None).await?.unwrap_or(LeaseAnswer::Ours))
     }
 

@@ -110,7 +110,8 @@ async fn every_answer_to_an_eviction_has_its_own_meaning() {
     let more = "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.";
     let webhook = "Internal error occurred: failed calling webhook \"virt-api\": connection refused";
     // Code, body, what the fault says, its kind; none: the pod is gone or going.
-    let rows: Vec<(u16, String, Option<(FaultKind, &str)>)> = vec![
+    type Means = Option<(FaultKind, &'static str)>;
+    let rows: Vec<(u16, String, Means)> = vec![
         (404, status("NotFound", "pods \"web-0\" not found", json!([])), None),
         (429, status("TooManyRequests", violates, numbers), Some((Unwilling, "2 of 2 needed by PodDisruptionBudget shop/web, 0 may be evicted"))),
         (429, "Too many requests, please try again later.\n".into(), Some((Unwilling, "overloaded"))),

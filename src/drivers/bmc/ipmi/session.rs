@@ -200,10 +200,11 @@ async fn log_in(target: &Target, pipe: Pipe, suite: Suite, own_key: bool) -> Res
     // 0 means no session; the low bit keeps ours away from it.
     let console = u32::from_le_bytes([seed[0] | 1, seed[1], seed[2], seed[3]]);
     let tag = seed[4];
-    let mine = |got_tag: u8, got_tag_want: u8, status: u8, id: u32| got_tag == got_tag_want && (id == console || (status != status::OK && id == 0));
+    // A refusal need not carry the id: some firmware puts zeros or its own there. The tag must fit.
+    let mine = |tag: (u8, u8), status: u8, id: u32| tag.0 == tag.1 && (id == console || status != status::OK);
 
     let request = OpenRequest { tag, privilege: 0, console, algorithms: suite.algorithms() };
-    let accept = |d: &[u8]| payload(d, rmcp::OPEN_ANSWER).and_then(|p| OpenAnswer::parse(p).ok()).filter(|a| mine(a.tag, tag, a.status, a.console));
+    let accept = |d: &[u8]| payload(d, rmcp::OPEN_ANSWER).and_then(|p| OpenAnswer::parse(p).ok()).filter(|a| mine((a.tag, tag), a.status, a.console));
     let answer = pipe.exchange(true, || rmcp::plain(rmcp::OPEN_REQUEST, &request.encode()), accept).await.map_err(lost("Open Session"))?;
     if answer.status != status::OK {
         let fault = refused(&with(), "Open Session", answer.status);
@@ -220,7 +221,7 @@ async fn log_in(target: &Target, pipe: Pipe, suite: Suite, own_key: bool) -> Res
     let tag = tag.wrapping_add(1);
     let (user, password) = (target.user.expose().as_bytes(), target.password.expose().as_bytes());
     let first = Rakp1 { tag, managed, random: random(), role: target.privilege | rakp::NAME_ONLY, user: user.to_vec() };
-    let accept = |d: &[u8]| payload(d, rmcp::RAKP_2).and_then(|p| Rakp2::parse(p).ok()).filter(|a| mine(a.tag, tag, a.status, a.console));
+    let accept = |d: &[u8]| payload(d, rmcp::RAKP_2).and_then(|p| Rakp2::parse(p).ok()).filter(|a| mine((a.tag, tag), a.status, a.console));
     let second = pipe.exchange(true, || rmcp::plain(rmcp::RAKP_1, &first.encode()), accept).await.map_err(lost("RAKP 1"))?;
     if second.status != status::OK {
         return Err(Refusal::Final(refused(&with(), "RAKP 2", second.status)));
@@ -237,7 +238,7 @@ async fn log_in(target: &Target, pipe: Pipe, suite: Suite, own_key: bool) -> Res
     }
 
     let third = Rakp3 { tag, status: status::OK, managed, code: login.code_3() };
-    let accept = |d: &[u8]| payload(d, rmcp::RAKP_4).and_then(|p| Rakp4::parse(p).ok()).filter(|a| mine(a.tag, tag, a.status, a.console));
+    let accept = |d: &[u8]| payload(d, rmcp::RAKP_4).and_then(|p| Rakp4::parse(p).ok()).filter(|a| mine((a.tag, tag), a.status, a.console));
     let fourth = pipe.exchange(true, || rmcp::plain(rmcp::RAKP_3, &third.encode()), accept).await.map_err(lost("RAKP 3"))?;
     if fourth.status != status::OK {
         return Err(Refusal::Final(refused(&with(), "RAKP 4", fourth.status)));

@@ -11,12 +11,7 @@ use std::{
     net::{Shutdown, TcpStream},
     time::{Duration, Instant},
 };
-use tokio::{
-    io::Interest,
-    runtime::{Handle, Runtime},
-    sync::oneshot,
-    time::timeout_at,
-};
+use tokio::{io::Interest, runtime::Runtime, sync::oneshot, time::timeout_at};
 
 /// A belt: a wake-up lost between two layers costs this long, not the command's limit.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
@@ -69,14 +64,15 @@ impl Drop for Kept {
 }
 
 /// A kept connection on the thread of a call, with its socket known to the runtime there.
-pub struct Connection {
+pub struct Connection<'a> {
     pub whom: String,
     kept: Kept,
     ready: tokio::net::TcpStream,
-    runtime: Handle,
+    /// Itself and no handle: only the runtime drives its timers and its poll.
+    runtime: &'a Runtime,
 }
 
-impl Connection {
+impl<'a> Connection<'a> {
     /// One attempt.
     pub fn open(config: &Config, cx: &Connect, runtime: &Runtime) -> Result<Kept, Fault> {
         let stream = runtime.block_on(dial(&config.host, config.port, config.connect_timeout.0))?;
@@ -87,11 +83,11 @@ impl Connection {
         Ok(Kept { session: logged_in.session, host_key: logged_in.host_key, socket })
     }
 
-    pub fn new(whom: String, kept: Kept, runtime: &Runtime) -> io::Result<Connection> {
+    pub fn new(whom: String, kept: Kept, runtime: &'a Runtime) -> io::Result<Connection<'a>> {
         let socket = kept.socket.try_clone()?;
         socket.set_nonblocking(true)?;
         let _inside = runtime.enter();
-        Ok(Connection { whom, kept, ready: tokio::net::TcpStream::from_std(socket)?, runtime: runtime.handle().clone() })
+        Ok(Connection { whom, kept, ready: tokio::net::TcpStream::from_std(socket)?, runtime })
     }
 
     pub fn keep(self) -> Kept {
@@ -126,7 +122,7 @@ impl Connection {
         // libssh2 has just met "would block" on its own copy of the socket; the runtime does not know it yet and would wake us at once, for ever.
         let stale = |interest| self.ready.try_io(interest, || Err::<(), _>(io::ErrorKind::WouldBlock.into()));
         stale(Interest::READABLE).ok();
-        if writing && matches!(self.kept.session.block_directions(), BlockDirections::Outbound | BlockDirections::Both) || !writing && self.outbound() {
+        if writing || matches!(self.kept.session.block_directions(), BlockDirections::Outbound | BlockDirections::Both) {
             stale(Interest::WRITABLE).ok();
             interest |= Interest::WRITABLE;
         }
@@ -137,9 +133,5 @@ impl Connection {
                 () = stop.wait() => {}
             }
         });
-    }
-
-    fn outbound(&self) -> bool {
-        matches!(self.kept.session.block_directions(), BlockDirections::Outbound | BlockDirections::Both)
     }
 }

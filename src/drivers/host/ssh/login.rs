@@ -52,7 +52,7 @@ pub fn log_in(config: &Config, cx: &Connect, stream: TcpStream) -> Result<Logged
     })?;
     let host_key = keys.check(config, cx, &session)?;
 
-    offer.authenticate(config, &session, until)?;
+    offer.authenticate(config, cx, &session, until)?;
     Ok(LoggedIn { session, host_key })
 }
 
@@ -155,7 +155,7 @@ impl Offer {
         Ok(Offer { key, passphrase, agent: matches!(config.login(), Login::Agent), password })
     }
 
-    fn authenticate(&self, config: &Config, session: &Session, until: Instant) -> Result<(), Fault> {
+    fn authenticate(&self, config: &Config, cx: &Connect, session: &Session, until: Instant) -> Result<(), Fault> {
         let whom = config.label();
         let user = &config.user;
         let mut last: Option<Fault> = None;
@@ -167,7 +167,7 @@ impl Offer {
             last = session.userauth_pubkey_memory(user, None, pem.expose(), passphrase).err().map(|e| self.refused(&whom, &format!("the key in {from}"), &e));
         }
         if self.agent {
-            last = self.by_agent(config, session, until)?;
+            last = self.by_agent(config, cx, session, until)?;
         }
         if !session.authenticated()
             && let Some(password) = &self.password
@@ -191,12 +191,15 @@ impl Offer {
     }
 
     /// Walks the agent's keys: libssh2's own call offers only the first.
-    fn by_agent(&self, config: &Config, session: &Session, until: Instant) -> Result<Option<Fault>, Fault> {
+    fn by_agent(&self, config: &Config, cx: &Connect, session: &Session, until: Instant) -> Result<Option<Fault>, Fault> {
         let whom = config.label();
         let none = |e: ssh2::Error| {
             Fault::new(FaultKind::Denied, format!("{whom}: no ssh-agent answers")).cause(words(&e)).next("start one and set SSH_AUTH_SOCK, or name a key")
         };
         let mut agent = session.agent().map_err(none)?;
+        if let Some(socket) = &config.agent_socket {
+            agent.set_identity_path(&cx.path(socket)).map_err(none)?;
+        }
         agent.connect().map_err(none)?;
         agent.list_identities().map_err(none)?;
         let mut last = Some(Fault::new(FaultKind::Denied, format!("{whom}: the ssh-agent has no keys")).next("ssh-add"));

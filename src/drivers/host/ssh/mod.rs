@@ -43,6 +43,9 @@ pub struct Config {
     /// The keys of the ssh-agent at `SSH_AUTH_SOCK`.
     #[serde(default)]
     pub agent: bool,
+    /// Another agent's socket.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent_socket: Option<FilePath>,
     /// After `key` or `agent`, where the host wants both or refuses them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password: Option<SecretRef>,
@@ -104,6 +107,7 @@ impl kinds::Config<dyn HostConfig> for Config {
             _ if self.port == 0 => Err("port 0 does not exist".to_owned()),
             _ if self.key.is_some() && self.agent => Err("`key` and `agent` exclude each other".to_owned()),
             _ if self.key.is_none() && !self.agent && self.password.is_none() => Err("no way to log in: give `key`, `agent = true` or `password`".to_owned()),
+            _ if self.agent_socket.is_some() && !self.agent => Err("`agent_socket` belongs to `agent = true`".to_owned()),
             _ if self.passphrase.is_some() && self.key.is_none() => Err("`passphrase` belongs to `key`".to_owned()),
             _ if self.connect_timeout.0.is_zero() || self.limit.0.is_zero() => Err("a limit of zero leaves no time".to_owned()),
             _ => Ok(()),
@@ -194,7 +198,7 @@ impl Shared {
     }
 
     /// A connection with an open channel: the kept one if it lives, else a new one, tried once. Nothing of the command is sent yet.
-    fn ready(&self, runtime: &tokio::runtime::Runtime, stop: &mut Stop) -> Result<(Connection, ssh2::Channel), Fault> {
+    fn ready<'a>(&self, runtime: &'a tokio::runtime::Runtime, stop: &mut Stop) -> Result<(Connection<'a>, ssh2::Channel), Fault> {
         let whom = self.config.label();
         let unreachable = |what: &str| Fault::new(FaultKind::Unreachable, format!("{whom}: {what}"));
         let set_up = |kept| Connection::new(whom.clone(), kept, runtime).map_err(|e| unreachable("cannot set up the connection").cause(e));
