@@ -1,4 +1,5 @@
 //! Inventories and playbooks: every problem at once, each with file, line and column; nothing is contacted, nothing panics.
+#![allow(clippy::unwrap_used, reason = "a test that fails should say where")]
 use pitstop::{
     inventory::{ConfigErrors, Look},
     playbook::File,
