@@ -344,12 +344,7 @@ fn trust_is_read_and_written_line_by_line() {
     let again = read(&[file("a.toml", &with_node(NODE)), file("trust.toml", &written)]).unwrap();
     assert_eq!(again.trust, made.trust);
     let got = read(&[
-        file(
-            "a.toml",
-            &with_node(&format!("{NODE}"))
-                .replace("[01-02]", "01")
-                .replace("[[nodes]]\n", "[[nodes]]\nidentity.uuid = '4c4c4544-0038-3010-8052-b4c04f4e4d32'\n"),
-        ),
+        file("a.toml", &with_node(NODE).replace("[01-02]", "01").replace("[[nodes]]\n", "[[nodes]]\nidentity.uuid = '4c4c4544-0038-3010-8052-b4c04f4e4d32'\n")),
         file("trust.toml", &format!("{text}edge-03 = {{ certificate = 'x', pin = 1 }}\nedge-04 = {{ certificate = 'x' }}\n")),
     ]);
     let got: Vec<String> = got.unwrap_err().problems.iter().map(|p| p.to_string().chars().take(60).collect()).collect();
