@@ -11,6 +11,7 @@ use std::{
 };
 
 mod address;
+mod inherit;
 mod nodes;
 mod parse;
 mod select;

@@ -1,7 +1,8 @@
 //! Gathers the tables of all files, checks those that stand for themselves, and joins the rest to nodes. Pure.
 use super::{
     CheckEntry, CheckRule, ClusterEntry, ConfigErrors, File, Inventory, Kinds, NodeEntry, Problem,
-    nodes::{self, Template},
+    inherit::{Defaults, Template},
+    nodes,
     select::{Selector, near_node},
     trust::{self, TRUST_FILE},
 };
@@ -28,7 +29,7 @@ struct Gathered<'s> {
     labels: Vec<(At, String, Value<'s>)>,
     nodes: Vec<(At, DeTable<'s>)>,
     checks: Vec<(At, DeTable<'s>)>,
-    defaults: nodes::Defaults<'s>,
+    defaults: Defaults<'s>,
     time: Option<At>,
     scale: Option<(At, f64)>,
     trust: BTreeMap<NodeName, crate::model::Trust>,

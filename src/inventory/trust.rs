@@ -36,7 +36,7 @@ pub fn trust_toml(trust: &BTreeMap<NodeName, Trust>) -> String {
     let mut out = HEAD.to_owned();
     for (node, trust) in trust {
         let key = toml::Value::String(node.0.clone());
-        // A JSON value is valid inside TOML but for `:` and null; the fields are few and known, so they are written out.
+        // By hand: the serializer would spread a node over several tables.
         let mut fields = Vec::new();
         let text = |s: &str| toml::Value::String(s.to_owned()).to_string();
         fields.extend(trust.certificate.iter().map(|c| format!("certificate = {}", text(c))));

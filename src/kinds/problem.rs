@@ -16,7 +16,7 @@ pub struct Problem {
     pub help: Option<String>,
     /// The culprit's line for people, secrets masked, and where in it the culprit stands.
     #[serde(skip)]
-    pub(crate) excerpt: Option<Excerpt>,
+    pub(crate) excerpt: Option<Box<Excerpt>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -115,7 +115,7 @@ impl<'s> Sources<'s> {
         let from = text[..start].rfind('\n').map_or(0, |at| at + 1);
         let to = text[start..].find(['\n', '\r']).map_or(text.len(), |at| start + at);
         let excerpt = Excerpt { line: masked(text)[from..to.max(from)].to_owned(), culprit: start - from..end.clamp(start, to.max(start)) - from };
-        Problem { file: name.into(), line, column, message, help, excerpt: Some(excerpt) }
+        Problem { file: name.into(), line, column, message, help, excerpt: Some(Box::new(excerpt)) }
     }
 }
 
@@ -192,7 +192,7 @@ mod tests {
         assert_eq!(sources.place(&(base + 15..base + 16)), "b.toml:2:8");
         let problem = sources.problem(&(base + 11..base + 15), "no".into(), Some("yes".into()));
         assert_eq!(problem.to_string(), "b.toml:2:5: no; yes");
-        assert_eq!(problem.excerpt, Some(Excerpt { line: "z = 'ß' # ä".into(), culprit: 4..8 }));
+        assert_eq!(problem.excerpt, Some(Box::new(Excerpt { line: "z = 'ß' # ä".into(), culprit: 4..8 })));
     }
 
     #[test]

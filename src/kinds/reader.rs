@@ -157,30 +157,38 @@ impl<'s> Reader<'s> {
             let whole = value.span();
             let at = error.span().unwrap_or(whole.clone());
             if at == whole && value.get_ref().is_table() {
-                let lacking = error.message().strip_prefix("missing field `").and_then(|rest| rest.split('`').next());
-                match lacking {
-                    _ if partial || doubt.taken => return None,
-                    Some(key) if doubt.meant.iter().any(|m| m == key) => return None,
+                match error.message().strip_prefix("missing field `").and_then(|rest| rest.split('`').next()) {
+                    _ if partial => return None,
                     Some(key) => {
-                        self.explain(&error, &at, &value);
+                        if !doubt.explains(key) {
+                            self.explain(&error, &at, &value);
+                        }
                         doubt.filled = true;
                         value = fill_in(value, key, &read)?;
                     }
                     None => {
                         // A config's own `validate` knows no places, but begins by naming the key or value it means.
-                        let at = named(&value, error.message()).unwrap_or(at);
-                        if !doubt.filled && doubt.meant.is_empty() {
+                        let at = named(&value, error.message()).filter(|at| *at != NOWHERE).unwrap_or(at);
+                        let quotes = |v: &Value<'_>| v.get_ref().as_str().is_some_and(|text| !text.is_empty() && error.message().contains(text));
+                        // What was taken out or put in may be why; not where the message quotes a value that stands there.
+                        if !doubt.any() || value.get_ref().as_table().is_some_and(|t| t.values().any(|v| v.span() == at && quotes(v))) {
                             self.explain(&error, &at, &value);
                         }
                         return None;
                     }
                 }
+            } else if at == NOWHERE {
+                return None;
             } else {
-                self.explain(&error, &at, &value);
-                match unknown_field(error.message()) {
-                    Some((key, known)) => doubt.meant.extend(nearest(key, known).map(str::to_owned)),
-                    None => doubt.taken = true,
+                // An entry out of which something was taken may now be wrong for that alone.
+                if !doubt.places.iter().any(|taken| holds(&at, taken)) {
+                    self.explain(&error, &at, &value);
                 }
+                match unknown_field(error.message()) {
+                    Some((key, known)) => doubt.keys.extend(nearest(key, known).map(str::to_owned)),
+                    None => doubt.keys.extend(top_key(&value, &at)),
+                }
+                doubt.places.push(at.clone());
                 if !remove(value.get_mut(), &at) {
                     return None;
                 }
@@ -215,9 +223,7 @@ impl<'s> Reader<'s> {
                 self.problem_help(at, format!("`{word}` is not possible here"), suggest(word, known.iter().copied()));
             }
             _ => {
-                // A Rust type's name says nothing to the reader.
-                let said = message.find("expected struct ").map(|cut| format!("{}expected a table", &message[..cut]));
-                self.problem(at, said.unwrap_or_else(|| message.to_owned()));
+                self.problem(at, in_toml_words(message));
             }
         }
     }
@@ -328,17 +334,32 @@ fn article(what: &str) -> String {
 /// What was already reported of one table, and must not be reported again as its consequence.
 #[derive(Default)]
 struct Doubt {
-    /// Known keys that unknown ones were near to: they are not missing, they are misspelt.
-    meant: Vec<String>,
-    /// A known key with a wrong value was taken out.
-    taken: bool,
+    /// Keys that are not missing: taken out for a wrong value, or misspelt.
+    keys: Vec<String>,
+    places: Vec<At>,
     /// Something stands in for a missing key.
     filled: bool,
 }
+impl Doubt {
+    fn any(&self) -> bool {
+        self.filled || !self.keys.is_empty()
+    }
+    fn explains(&self, missing: &str) -> bool {
+        self.keys.iter().any(|k| k == missing)
+    }
+}
+
+/// The key of the table under which the culprit lies.
+fn top_key(table: &Value<'_>, culprit: &At) -> Option<String> {
+    let inside = |v: &Value<'_>| holds(&v.span(), culprit) || find(v.get_ref(), culprit).is_some();
+    table.get_ref().as_table()?.iter().find(|(k, v)| k.span() == *culprit || inside(v)).map(|(k, _)| k.get_ref().to_string())
+}
+
+/// Where what we put in ourselves stands.
+const NOWHERE: At = usize::MAX - 1..usize::MAX;
 
 /// serde names one missing key only: something in its place lets it go on to the next.
 fn fill_in<'s, T>(value: Value<'s>, key: &str, read: &impl Fn(Value<'s>) -> Result<T, Error>) -> Option<Value<'s>> {
-    const NOWHERE: At = usize::MAX - 1..usize::MAX;
     let put = |inner: DeValue<'s>| Spanned::new(NOWHERE, inner);
     let text = |t: &'static str| DeValue::String(t.into());
     let reference = DeTable::from_iter([(Spanned::new(NOWHERE, "env".into()), put(text("X")))]);
@@ -350,6 +371,30 @@ fn fill_in<'s, T>(value: Value<'s>, key: &str, read: &impl Fn(Value<'s>) -> Resu
         let span = read(filled.clone()).err()?.span();
         (span != Some(NOWHERE)).then_some(filled)
     })
+}
+
+/// A Rust type's name says nothing to who writes TOML.
+fn in_toml_words(message: &str) -> String {
+    const WORDS: [(&str, &str); 10] = [
+        ("u8", "a whole number from 0 to 255"),
+        ("u16", "a whole number from 0 to 65535"),
+        ("u32", "a whole number from 0 on"),
+        ("u64", "a whole number from 0 on"),
+        ("usize", "a whole number from 0 on"),
+        ("i64", "a whole number"),
+        ("f64", "a number"),
+        ("a boolean", "true or false"),
+        ("a sequence", "an array"),
+        ("a map", "a table"),
+    ];
+    let Some((said, wanted)) = message.rsplit_once(", expected ") else { return message.to_owned() };
+    let found = said.replace("invalid type: map", "invalid type: table").replace("invalid type: sequence", "invalid type: array");
+    let wanted = match WORDS.iter().find(|(rust, _)| *rust == wanted) {
+        Some((_, toml)) => toml,
+        None if wanted.starts_with("struct ") => "a table",
+        None => wanted,
+    };
+    format!("{found}, expected {wanted}")
 }
 
 /// The key that serde does not know, and those it does.

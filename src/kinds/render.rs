@@ -56,7 +56,7 @@ impl Diagnostic for Drawn<'_> {
         self.0.excerpt.as_ref().map(|_| self as _)
     }
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
-        let Excerpt { culprit, .. } = self.0.excerpt.as_ref()?;
+        let Excerpt { culprit, .. } = self.0.excerpt.as_deref()?;
         Some(Box::new(std::iter::once(LabeledSpan::underline(culprit.clone()))))
     }
 }
@@ -65,7 +65,7 @@ impl Diagnostic for Drawn<'_> {
 impl SourceCode for Drawn<'_> {
     fn read_span<'a>(&'a self, _: &SourceSpan, before: usize, _: usize) -> Result<Box<dyn SpanContents<'a> + 'a>, MietteError> {
         let problem = self.0;
-        let Excerpt { line, .. } = problem.excerpt.as_ref().ok_or(MietteError::OutOfBounds)?;
+        let Excerpt { line, .. } = problem.excerpt.as_deref().ok_or(MietteError::OutOfBounds)?;
         // Asked without context for the header's place, with context for the lines to draw.
         let column = if before == 0 { problem.column - 1 } else { 0 };
         let span = SourceSpan::from(0..line.len());
