@@ -119,7 +119,12 @@ pub fn for_run(
     }
     let mut nodes = BTreeMap::new();
     for (name, planned) in &plan.nodes {
-        let ways: Result<Vec<_>, Fault> = planned.bmc.iter().map(|s| bmc_of(cx, &base, name, s, &planned.trust)).collect();
+        // One proven way in is enough; what cannot be made is missed only where it was the last.
+        let (ways, broken): (Vec<_>, Vec<_>) = planned.bmc.iter().map(|s| bmc_of(cx, &base, name, s, &planned.trust)).partition(Result::is_ok);
+        let ways: Vec<_> = ways.into_iter().filter_map(Result::ok).collect();
+        if let (true, Some(fault)) = (ways.is_empty(), broken.into_iter().find_map(Result::err)) {
+            return Err(fault);
+        }
         let host = planned.host.as_ref().map(|s| host_of(cx, &base, name, s, &planned.trust)).transpose()?;
         let missing = |cluster: &ClusterName| senseless(format!("BUG: the plan does not hold cluster {cluster} of {name}"));
         let seats: Result<Vec<Seat>, Fault> = planned
@@ -142,7 +147,7 @@ pub fn for_run(
             Arc::new(Cx {
                 node: name.clone(),
                 seats: seats?,
-                bmc: Arc::new(Ways(ways?)),
+                bmc: Arc::new(Ways(ways)),
                 host,
                 net: Arc::new(Probe),
                 checks: checks?,

@@ -193,6 +193,7 @@ impl Engine {
             attempt,
             attempts: planned.attempts,
             deadline: at + self.plan.time.of(planned.timeout),
+            timeout: planned.timeout,
             past: fleet.nodes.get(node).map(|n| n.past.clone()).unwrap_or_default(),
             clock: self.clock.clone(),
             engine: engine.clone(),

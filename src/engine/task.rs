@@ -27,6 +27,8 @@ pub struct Run {
     pub attempt: u32,
     pub attempts: u32,
     pub deadline: Timestamp,
+    /// As the plan says it, for people.
+    pub timeout: Span,
     pub past: Past,
     pub clock: Arc<dyn Clock>,
     pub engine: mpsc::Sender<Ask>,
@@ -99,7 +101,8 @@ impl Run {
 
     /// Out of time is never success; tried again only where nothing is in doubt.
     fn out_of_time(&self, told: &[Blocker]) -> Outcome {
-        let fault = Fault { causes: told.iter().map(Blocker::to_string).collect(), ..Fault::new(FaultKind::Unknown, "out of time") };
+        let fault =
+            Fault { causes: told.iter().map(Blocker::to_string).collect(), ..Fault::new(FaultKind::Unknown, format!("out of time after {}", self.timeout)) };
         let again = self.attempt + 1 < self.attempts && !self.past.acts.iter().any(|d| d.step == self.ix && d.in_doubt());
         if again { Outcome::Retry { fault } } else { Outcome::Hold { fault } }
     }

@@ -51,7 +51,9 @@ pub fn judge(seat_cluster: &str, view: &NodeView, past: &Past, time: TimeScale, 
                     if fault.kind == FaultKind::Denied {
                         return Some(Next::Hold(fault.clone()));
                     }
-                    let why = fault.next.as_ref().map_or(fault.to_string(), |next| format!("{fault}; {next}"));
+                    let told = fault.to_string();
+                    let told = told.strip_prefix(&format!("{}: ", act.what)).unwrap_or(&told);
+                    let why = fault.next.as_ref().map_or(told.to_owned(), |next| format!("{told}; {next}"));
                     refused.push(Blocker::new(act.what.clone(), why));
                 }
                 if waited >= time.of(AGAIN) * (1 << (tries.len() - 1).min(4)) {

@@ -190,7 +190,8 @@ pub fn judge(config: &Config, seen: &Seen, past: &Past, step_attempt: &[Done], t
         }
         _ if last.in_doubt() && (unchanged || !marked) => Next::Hold(
             Fault::new(FaultKind::Unknown, format!("{sent} was sent, no answer came and nothing has changed since"))
-                .cause(format!("waited {} s, boot and power are as before", waited.as_secs())),
+                .cause(format!("watched for {}, boot and power are as before", config.quiet))
+                .next("look at its console: if it did not reboot, pitstop release NODE retry"),
         ),
         Some(Answer::Failed(fault)) => after_refusal(config, seen, step_attempt, sent, fault, waited, time, marked),
         // On to a machine that is off resets nothing: the one verb that doubt does not stop.
@@ -209,7 +210,7 @@ pub fn judge(config: &Config, seen: &Seen, past: &Past, step_attempt: &[Done], t
             }
             next_rung(config, seen, step_attempt, marked).map_or_else(|| nothing_happened(step_attempt), |verb| send(verb, config, seen))
         }
-        _ => wait("host", format!("booting; power {}", seen.power)),
+        _ => wait("host", format!("not back since {sent}; power {}", seen.power)),
     }
 }
 
@@ -323,7 +324,7 @@ impl Step for Reset {
         {
             return Ok(next);
         }
-        let next = judge(&self.config, &seen, past, &mine, cx.time, now);
+        let mut next = judge(&self.config, &seen, past, &mine, cx.time, now);
         if let Next::Act(acts) = &next
             && let Some(verb) = acts.first().and_then(|(act, _)| act.args["verb"].as_str()).and_then(ResetType::parse)
         {
@@ -331,6 +332,10 @@ impl Step for Reset {
                 Ok(permit) => self.permit.keep(permit),
                 Err(fault) => return Ok(waits_or_holds(fault)),
             }
+        }
+        // The ladder knows no names; the person who reads needs one to type.
+        if let Next::Hold(fault) = &mut next {
+            fault.next = fault.next.take().map(|text| text.replace("NODE", &cx.node.0));
         }
         Ok(next)
     }

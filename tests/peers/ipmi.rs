@@ -297,7 +297,7 @@ async fn a_full_session_table_is_unwilling_and_looks_leave_none_behind() {
         socket.send_to(&rmcp::plain(rmcp::OPEN_REQUEST, &request.encode()), ("127.0.0.1", lab.port)).await.unwrap();
     }
     let fault = bmc.look().await.unwrap_err();
-    assert_eq!(fault.kind, FaultKind::Unwilling, "{fault}");
+    assert_eq!(fault.kind, FaultKind::Unreachable, "{fault}");
     assert!(fault.to_string().contains("insufficient resources"), "{fault}");
 }
 
@@ -628,7 +628,7 @@ async fn the_driver_works_against_pyghmi() {
     assert_eq!(bmc.look().await.unwrap().power, Power::On);
     until(&*bmc, Power::Off).await;
     let fault = bmc.power(ResetType::PowerCycle, &mut permit(ResetType::PowerCycle).await).await.unwrap_err();
-    assert_eq!(fault.kind, FaultKind::Unwilling, "{fault}");
+    assert_eq!(fault.kind, FaultKind::Unreachable, "{fault}");
     bmc.power(ResetType::On, &mut permit(ResetType::On).await).await.unwrap();
     until(&*bmc, Power::On).await;
 }

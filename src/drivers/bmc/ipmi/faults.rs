@@ -52,14 +52,15 @@ pub fn completion(endpoint: &str, doing: &str, code: u8) -> Fault {
 /// A status other than 0 while logging in.
 pub fn refused(who: &str, doing: &str, status: u8) -> Fault {
     let kind = match status {
-        status::NO_RESOURCES | status::NO_RESOURCES_AT_ROLE | status::INVALID_SESSION | status::INACTIVE_SESSION => FaultKind::Unwilling,
+        // No session, so no command was sent: another way in may be tried (safety.md, 12).
+        status::NO_RESOURCES | status::NO_RESOURCES_AT_ROLE | status::INVALID_SESSION | status::INACTIVE_SESSION => FaultKind::Unreachable,
         status::INVALID_ROLE | status::UNAUTHORISED_ROLE | status::INVALID_NAME_LENGTH..=status::INVALID_CHECK => FaultKind::Denied,
         _ => FaultKind::Unable,
     };
     let fault = Fault::new(kind, format!("{who} refuses {doing}")).cause(format!("{} ({status:02x}h)", status::name(status)));
     match kind {
         FaultKind::Denied => fault.next("check user name, password and privilege of bmc.ipmi"),
-        FaultKind::Unwilling => fault.next("close other sessions on the BMC, or wait until they expire"),
+        FaultKind::Unreachable => fault.next("close other sessions on the BMC, or wait until they expire"),
         _ => fault,
     }
 }

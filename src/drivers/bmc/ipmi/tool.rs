@@ -138,7 +138,7 @@ fn failure(endpoint: &str, command: Command, said: &str, status: std::process::E
         return Failure::Answer(completion(endpoint, &format!("command {:02x} {:02x}", command.0, command.1), code));
     }
     if has(&["insufficient resources"]) {
-        return Failure::Login(fault(FaultKind::Unwilling, "has no free session"), false);
+        return Failure::Login(fault(FaultKind::Unreachable, "has no free session"), false);
     }
     if has(&SUITE) {
         return Failure::Login(fault(FaultKind::Unable, "refuses this cipher suite"), true);
