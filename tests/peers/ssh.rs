@@ -521,7 +521,7 @@ async fn the_lab_is_looked_at_and_rebooted() {
     assert_eq!(exec(&host, "systemctl reboot").await.unwrap().status, 0);
     eventually("it goes down", || !lab.up()).await;
     assert_eq!(hung.await.unwrap().unwrap_err().kind, FaultKind::Unknown);
-    assert_eq!(processes(&words), 0);
+    eventually("what ran is gone", || processes(&words) == 0).await;
     let fault = host.look().await.unwrap_err();
     assert_eq!(fault.kind, FaultKind::Unreachable, "{fault}");
     assert!(fault.to_string().contains("refused"), "{fault}");

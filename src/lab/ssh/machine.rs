@@ -10,6 +10,7 @@ use std::{
         Mutex,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 use tokio::process::{Child, Command};
 
@@ -18,6 +19,8 @@ const TOOLS: [(&str, &[&str]); 3] = [
     (include_str!("tools/answer.sh"), &["hostname", "uname", "who", "pgrep", "findmnt"]),
     (include_str!("tools/systemctl.sh"), &["systemctl", "reboot", "poweroff", "halt", "shutdown"]),
 ];
+/// From `systemctl reboot` to the first thing that stops.
+const ANSWERED: Duration = Duration::from_millis(150);
 const KERNEL: &str = "6.1.0-lab-amd64";
 
 pub struct Machine {
@@ -62,22 +65,30 @@ impl Machine {
     }
 
     fn obey(&self, seen: &Seen) {
-        let asks = self.root.join("asks");
-        let taken = self.root.join(format!("asks.{}", self.made.fetch_add(1, Ordering::Relaxed)));
+        // systemctl returns before sshd is stopped: its answer is to arrive.
+        let age = fs::metadata(self.root.join("power")).and_then(|m| m.modified()).ok().and_then(|at| at.elapsed().ok());
+        if age.is_some_and(|age| age >= ANSWERED) {
+            for verb in self.take("power") {
+                let verb = if verb == "reboot" { "GracefulRestart" } else { "GracefulShutdown" };
+                self.rack.power(&self.name, verb, "ssh");
+            }
+        }
+        for ask in self.take("asks") {
+            let (verb, unit) = ask.split_once(' ').unwrap_or((&ask, ""));
+            self.service(seen, unit.trim_end_matches(".service"), verb != "stop");
+        }
+    }
+
+    /// The lines of a file that tools append to, which is gone then.
+    fn take(&self, file: &str) -> Vec<String> {
+        let taken = self.root.join(format!("{file}.{}", self.made.fetch_add(1, Ordering::Relaxed)));
         // Taken whole: a tool may append at this moment.
-        if fs::rename(&asks, &taken).is_err() {
-            return;
+        if fs::rename(self.root.join(file), &taken).is_err() {
+            return Vec::new();
         }
         let text = fs::read_to_string(&taken).unwrap_or_default();
         fs::remove_file(&taken).ok(); // a left-over is never read again
-        for line in text.lines() {
-            let (verb, unit) = line.split_once(' ').unwrap_or((line, ""));
-            match verb {
-                "reboot" => drop(self.rack.power(&self.name, "GracefulRestart", "ssh")),
-                "poweroff" => drop(self.rack.power(&self.name, "GracefulShutdown", "ssh")),
-                _ => self.service(seen, unit.trim_end_matches(".service"), verb != "stop"),
-            }
-        }
+        text.lines().map(str::to_owned).collect()
     }
 
     fn service(&self, seen: &Seen, service: &str, active: bool) {

@@ -69,7 +69,7 @@ pub async fn serve(server: Server, listener: TcpListener) -> io::Result<()> {
                 accepted = open.accept() => {
                     let Ok((stream, _)) = accepted else { continue };
                     if !machine.tick() { break }
-                    let asked = Asked { machine: Arc::clone(&machine), key: server.authorized_key.clone(), handle: None };
+                    let asked = Asked { machine: Arc::clone(&machine), key: server.authorized_key.clone() };
                     links.spawn(link(Arc::clone(&config), stream, asked));
                 }
                 Some(_) = links.join_next() => {}
@@ -119,7 +119,6 @@ async fn link(config: Arc<server::Config>, stream: TcpStream, asked: Asked) {
 struct Asked {
     machine: Arc<Machine>,
     key: PublicKey,
-    handle: Option<Handle>,
 }
 
 impl server::Handler for Asked {
@@ -132,7 +131,6 @@ impl server::Handler for Asked {
         Ok(self.judge(key.public_key))
     }
     async fn channel_open_session(&mut self, channel: Channel<Msg>, reply: ChannelOpenHandle, session: &mut Session) -> Result<(), Self::Error> {
-        self.handle = Some(session.handle());
         tokio::spawn(talk(Arc::clone(&self.machine), channel, session.handle()));
         reply.accept().await;
         Ok(())

@@ -10,13 +10,13 @@ case $in in *"$w") in=${in%"$w"} ;; *) exit 70 ;; esac
 own=setsid; command -v setsid >/dev/null 2>&1 || own=
 bound="timeout -k 5 $limit"; command -v timeout >/dev/null 2>&1 || bound=
 p= cut=
-# TERM, a moment, KILL: a process that is deaf to TERM goes too. Here and not in the watcher, which must not die with the group's leader.
-end() { { kill -TERM -- "-$p" || kill -TERM "$p"; sleep 1; kill -KILL -- "-$p" || kill -KILL "$p"; } 2>/dev/null; }
+# TERM, a moment, KILL: a process that is deaf to TERM goes too. `-s`, because dash reads a `--` after `-TERM` as a process. Here and not in the watcher, which must not die with the group's leader.
+end() { { kill -s TERM -- "-$p" || kill -s TERM "$p"; sleep 1; kill -s KILL -- "-$p" || kill -s KILL "$p"; } 2>/dev/null; }
 trap 'cut=1; [ -z "$p" ] || end' USR1
 go() { exec $own $bound sh -c "$line" 3<&-; }
 exec 3<&0
 if [ -n "$in" ]; then printf '%s' "$in" 2>/dev/null </dev/null 3<&- | go & p=$!; else go </dev/null & p=$!; fi
-{ cat <&3 >/dev/null; kill -USR1 $$; } >/dev/null 2>&1 </dev/null & watcher=$!
+{ cat <&3 >/dev/null; kill -s USR1 $$; } >/dev/null 2>&1 </dev/null & watcher=$!
 exec 3<&- </dev/null
 [ -z "$cut" ] || end
 wait "$p"; r=$?

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Stands for systemctl over the machine's services (`units`: name and state a line), and for reboot, poweroff and shutdown.
-ask() { printf '%s\n' "$1" >>"$LAB_ROOT/asks"; exit 0; }
+ask() { printf '%s\n' "$1" >>"$LAB_ROOT/power"; exit 0; }
 case ${0##*/} in
   reboot) ask reboot ;;
   poweroff|halt) ask poweroff ;;
