@@ -322,7 +322,8 @@ enum Hold {
 }
 
 fn is_ours(kube: &KubeNode, ask: &Ask) -> bool {
-    kube.run().is_some() && kube.run() == ask.run.as_ref().map(|r| r.0.as_str())
+    // What an earlier run left and this one has taken over is ours, mark and all.
+    kube.run().is_some_and(|mark| ask.run.iter().chain(&ask.inherited).any(|run| run.0 == mark))
 }
 
 fn held_by(kube: &KubeNode, ask: &Ask) -> Hold {
