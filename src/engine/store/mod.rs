@@ -40,7 +40,7 @@ pub struct Owner {
 impl Owner {
     /// In a lock that a cluster carries: names the run, so that whoever takes that run up knows its dead predecessor.
     pub fn with(&self, run: &RunId) -> String {
-        format!("{self}, run {run}")
+        format!("{self}, run {}", run.0)
     }
 }
 impl fmt::Display for Owner {
