@@ -70,8 +70,8 @@ pub async fn all(cx: &Context, store: Arc<dyn Store>, jobs: Vec<Job>, test: &Tes
     let mut held = Vec::new();
     for job in &jobs {
         let (nodes, clusters) = connect::for_run(cx, &job.run, &job.plan, cx.global.reason.clone())?;
-        let leases = leases(&clusters, &job.lock.owner).await?;
-        held.extend(leases.iter().cloned().map(|c| (c, job.lock.owner.to_string())));
+        let leases = leases(&*store, &clusters, &job.lock, &job.run).await?;
+        held.extend(leases.iter().cloned().map(|c| (c, job.lock.owner.with(&job.run))));
         let cluster = clusters.get(&job.plan.cluster).cloned().ok_or_else(|| Failure::new(INTERNAL, "BUG: the plan does not hold its own cluster"))?;
         let told = observer.clone();
         engines.push(Engine {
@@ -149,10 +149,21 @@ fn observer(cx: &Context) -> Box<dyn Observer> {
 }
 
 /// The cluster's own lock, where it can carry one: a current one of another owner is exit 8 whatever our store says.
-async fn leases(clusters: &BTreeMap<ClusterName, Arc<dyn Cluster>>, owner: &Owner) -> Result<Vec<Arc<dyn Cluster>>, Failure> {
+/// One that a process of our own store left behind is taken over: we hold that store's lock, so its holder is dead.
+async fn leases(store: &dyn Store, clusters: &BTreeMap<ClusterName, Arc<dyn Cluster>>, lock: &Lock, ours: &RunId) -> Result<Vec<Arc<dyn Cluster>>, Failure> {
+    let us = lock.owner.with(ours);
     let mut taken = Vec::new();
     for (name, cluster) in clusters {
-        match cluster.lease(&owner.to_string(), LEASE).await? {
+        let mut answer = cluster.lease(&us, LEASE).await?;
+        if let LeaseAnswer::Held { by, .. } = &answer
+            && let Some(run) = predecessor(&us, by)
+            && (*name == lock.cluster || run == *ours)
+            && store.plan(&run).await.is_ok()
+        {
+            cluster.drop_lease(by).await?;
+            answer = cluster.lease(&us, LEASE).await?;
+        }
+        match answer {
             LeaseAnswer::Ours => taken.push(cluster.clone()),
             LeaseAnswer::Unsupported => {}
             LeaseAnswer::Held { by, since } => {
@@ -162,6 +173,17 @@ async fn leases(clusters: &BTreeMap<ClusterName, Arc<dyn Cluster>>, owner: &Owne
         }
     }
     Ok(taken)
+}
+
+/// The run of `by`, if it may have been a process on this machine. On another one the store may be a copy, and the holder alive.
+fn predecessor(us: &str, by: &str) -> Option<RunId> {
+    fn parts(owner: &str) -> Option<(&str, &str)> {
+        let (process, run) = owner.rsplit_once(", run ")?;
+        let (who, _) = process.rsplit_once(" (pid ")?;
+        Some((who.rsplit_once('@')?.1, run))
+    }
+    let ((here, _), (there, run)) = (parts(us)?, parts(by)?);
+    (here == there).then(|| RunId(run.to_owned()))
 }
 
 fn ended(run: &RunId, error: Ended) -> Failure {
@@ -193,5 +215,19 @@ async fn listen(engines: Vec<mpsc::Sender<Event>>, by: String) {
         for engine in &engines {
             engine.send(Event::StopRequested { how: how.clone(), by: by.clone() }).await.ok(); // one that is done needs no telling
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_process_of_this_machine_is_a_predecessor() {
+        let us = "ops@deploy-1 (pid 7), run new";
+        assert_eq!(predecessor(us, "root@deploy-1 (pid 4), run old"), Some(RunId("old".into())));
+        assert_eq!(predecessor(us, "ops@deploy-2 (pid 4), run old"), None);
+        assert_eq!(predecessor(us, "ops@deploy-1 (pid 4)"), None, "names no run");
+        assert_eq!(predecessor(us, "kube-controller-manager"), None);
     }
 }

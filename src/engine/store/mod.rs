@@ -37,6 +37,12 @@ pub struct Owner {
     /// Random, so that a reused process id is not us.
     pub id: String,
 }
+impl Owner {
+    /// In a lock that a cluster carries: names the run, so that whoever takes that run up knows its dead predecessor.
+    pub fn with(&self, run: &RunId) -> String {
+        format!("{self}, run {}", run.0)
+    }
+}
 impl fmt::Display for Owner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} (pid {})", self.who, self.pid)

@@ -1,0 +1,91 @@
+//! The moment of power: whatever earlier steps have proven, the reset judges again, and sends nothing to a machine that is not empty or not ours.
+use super::*;
+use pitstop::{
+    guards::{self, readings},
+    kinds,
+    steps::{self, Next},
+};
+
+/// What the reset step wants to do to `n1`, as it stands now.
+async fn reset_looks(sim: &Sim) -> Next {
+    let body = json!({ "how": "force", "graceful": "3m", "quiet": "60s" });
+    let step = kinds::make(steps::KINDS, &Setting { kind: "reset".into(), body }).unwrap();
+    step.look(&sim.cx(&NodeName("n1".into())), &Past::default(), sim.clock.now()).await.unwrap()
+}
+
+fn emptied(sim: &Sim) {
+    let mut machines = sim.world.machines.lock().unwrap();
+    let n1 = machines.get_mut("n1").unwrap();
+    n1.cordoned = true;
+    n1.pods.clear();
+}
+
+#[test]
+fn inv_02_an_empty_machine_that_is_ours_is_reset() {
+    paused(async {
+        let sim = Sim::new(Case::default());
+        emptied(&sim);
+        let next = reset_looks(&sim).await;
+        assert!(matches!(&next, Next::Act(acts) if acts[0].0.args["verb"] == "ForceRestart"), "{next:?}");
+    });
+}
+
+#[test]
+fn inv_02_a_pod_that_came_after_the_evacuation_keeps_the_power_on() {
+    paused(async {
+        let sim = Sim::new(Case::default());
+        emptied(&sim);
+        sim.world.machines.lock().unwrap().get_mut("n1").unwrap().pods.push("shop/late".into());
+        let Next::Hold(fault) = reset_looks(&sim).await else { panic!("power goes over a pod") };
+        assert!(fault.what.contains("n1 is not empty: pod shop/late"), "{fault}");
+    });
+}
+
+#[test]
+fn inv_02_a_node_that_takes_work_again_keeps_the_power_on() {
+    paused(async {
+        let sim = Sim::new(Case::default());
+        emptied(&sim);
+        sim.world.machines.lock().unwrap().get_mut("n1").unwrap().cordoned = false;
+        let Next::Hold(fault) = reset_looks(&sim).await else { panic!("power goes while pods may land") };
+        assert!(fault.what.contains("takes new work"), "{fault}");
+    });
+}
+
+#[test]
+fn inv_01_a_bmc_that_was_rewired_since_preflight_gets_no_verb() {
+    paused(async {
+        let sim = Sim::new(Case { temper: Temper { miswired: true, ..Temper::default() }, ..Case::default() });
+        emptied(&sim);
+        let Next::Hold(fault) = reset_looks(&sim).await else { panic!("a verb for another machine") };
+        assert!(fault.what.starts_with("n1: "), "{fault}");
+    });
+}
+
+async fn read(sim: &Sim) -> guards::Readings {
+    let cx = sim.cx(&NodeName("n1".into()));
+    let clusters = cx.seats.iter().map(|s| (s.cluster.clone(), s.node.clone(), s.driver.clone())).collect();
+    let from = readings::Witnesses { bmc: cx.bmc.as_ref(), clusters, host: cx.host.as_deref() };
+    readings::read(&from, &cx.ask, &cx.pins, None).await
+}
+
+#[test]
+fn a_permit_is_for_one_verb_of_one_node_once_and_soon() {
+    paused(async {
+        let sim = Sim::new(Case::default());
+        emptied(&sim);
+        let (n1, n2) = (NodeName("n1".into()), NodeName("n2".into()));
+        let seen = read(&sim).await;
+        let permit = || guards::permit(&n1, ResetType::ForceRestart, &seen).unwrap();
+
+        assert!(permit().spend(Some(&n2), ResetType::ForceRestart).is_err(), "another node");
+        assert!(permit().spend(Some(&n1), ResetType::ForceOff).is_err(), "another verb");
+        let mut once = permit();
+        assert!(once.spend(Some(&n1), ResetType::ForceRestart).is_ok());
+        assert!(once.spend(Some(&n1), ResetType::ForceRestart).is_err(), "twice");
+        let mut kept = permit();
+        tokio::time::sleep(Duration::from_secs(31)).await;
+        assert!(kept.spend(Some(&n1), ResetType::ForceRestart).is_err(), "made in time, spent too late");
+        assert!(guards::permit(&n1, ResetType::ForceRestart, &seen).is_err(), "from readings of 31 s ago");
+    });
+}
