@@ -12,7 +12,7 @@ use crate::{
     inventory::Inventory,
     kinds,
     model::{ClusterName, Fault, FaultKind, NodeName, RunId, Setting, Trust},
-    plan::{Plan, PlannedNode},
+    plan::{NO_CLUSTER, Plan, PlannedNode},
     steps::{At, Cx, Seat},
     survey::{BmcDoor, Doors, NodeDoors},
 };
@@ -156,6 +156,7 @@ pub fn for_run(
                     bmc_host: planned.bmc_host.clone(),
                     shared: planned.shared.clone(),
                     vouched: plan.vouched.clone(),
+                    clusterless: clusterless(plan, planned),
                 },
                 ask: Ask { run: Some(run.clone()), reason: reason.clone(), inherited: planned.inherits_from.clone(), ..Ask::default() },
                 time: plan.time,
@@ -163,4 +164,10 @@ pub fn for_run(
         );
     }
     Ok((nodes, clusters))
+}
+
+/// By the planned kind, never by what a view happens to lack: a cluster that does not say who its node is must not count as none.
+fn clusterless(plan: &Plan, node: &PlannedNode) -> Vec<ClusterName> {
+    let none = |cluster: &ClusterName| plan.clusters.get(cluster).is_some_and(|setting| setting.kind == NO_CLUSTER);
+    node.seats.iter().map(|s| s.cluster.clone()).filter(none).collect()
 }

@@ -32,7 +32,11 @@ pub async fn run(cx: &Context, args: Release) -> Result<u8, Failure> {
     let plan = store.plan(&head.run).await?;
     match args.decision {
         DecisionArg::Return if !node.may_turn_back() => {
-            return Err(Failure::new(USAGE, format!("{name} cannot be returned: its power was already touched, so it has to go through verify"))
+            let why = match node.past.power_touched() {
+                true => "its power was already touched",
+                false => "an earlier run left it out of service",
+            };
+            return Err(Failure::new(USAGE, format!("{name} cannot be returned: {why}, so it has to go through verify"))
                 .next(format!("pitstop release {name} verify, retry or keep-out")));
         }
         DecisionArg::Verify if plan.verify_at.is_none() => {

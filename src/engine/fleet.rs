@@ -12,7 +12,7 @@ const FRESH: Duration = Duration::from_secs(30);
 /// Before a step is tried again: doubled each time, up to a few minutes.
 const RETRY: Span = Span::seconds(10);
 /// Before we look again at a cluster that we lost sight of.
-const BLIND: Span = Span::seconds(10);
+pub const BLIND: Span = Span::seconds(10);
 
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Fleet {
@@ -22,7 +22,7 @@ pub struct Fleet {
     pub stopping: Option<Stop>,
     pub halted: Option<Halt>,
     pub finished: bool,
-    /// When a node of ours last ended: what was seen before says nothing about it.
+    /// When a node of ours last left our own count: what was seen before says nothing about it.
     pub ended_at: Option<Timestamp>,
     /// What the cluster last said, and when: members out of service, ours among them.
     pub seen: Option<(Timestamp, Vec<(String, String)>)>,
@@ -48,7 +48,9 @@ impl Fleet {
     /// Checks before it changes: an error leaves the fleet as it was, so that the engine can ask before it appends.
     pub fn check(&self, at: Timestamp, event: &Event) -> Result<Option<Node>, IllegalEvent> {
         let first = matches!(event, Event::RunStarted { .. });
-        if self.finished || (self.seq == 0) != first {
+        // A finished run leaves nobody behind: what is out belongs to a run that can be resumed.
+        let too_early = matches!(event, Event::RunFinished) && self.open().next().is_some();
+        if self.finished || (self.seq == 0) != first || too_early {
             return Err(IllegalEvent(format!("{event:?} cannot stand at {}", self.seq + 1)));
         }
         match event.node() {
@@ -66,10 +68,10 @@ impl Fleet {
         match (&record.event, changed) {
             (event, Some(node)) => {
                 let name = event.node().expect("BUG: a changed node has a name").clone();
-                if matches!(event, Event::NodeEnded { .. }) {
-                    self.ended_at = Some(record.at);
+                let out = node.out();
+                if self.nodes.insert(name, node).is_some_and(|before| before.out()) && !out {
+                    (self.ended_at, self.seen) = (Some(record.at), None);
                 }
-                self.nodes.insert(name, node);
             }
             (Event::RunStarted { nodes, .. }, _) => {
                 self.run = Some(record.run.clone());
@@ -180,15 +182,15 @@ impl Fleet {
         if ours.len() as u32 >= most || label_full {
             return no_room(Vec::new());
         }
-        // Only a look that is young, and younger than our own last change, says who else is out.
-        let fresh = |at: Timestamp| since(at, now) <= FRESH && self.ended_at.is_none_or(|ended| at >= ended);
+        // Only a young look says who else is out; one of the future tells of a clock that was set back.
+        let fresh = |at: Timestamp| at <= now && since(at, now) <= FRESH;
         let foreign = match (&self.blind, &self.seen) {
             (Some((at, _)), _) if *at + plan.time.of(BLIND) > now => return Ok(Command::WakeAt(*at + plan.time.of(BLIND))),
             (None, Some((at, out))) if fresh(*at) => out,
             _ => return Ok(Command::Survey),
         };
         // A node of ours that stands open is counted already; the one that wants in does not stand in its own way.
-        let counted = |member: &str| ours.iter().copied().chain([name]).any(|n| plan.nodes.get(n).is_some_and(|p| p.seats.iter().any(|s| s.node == member)));
+        let counted = |member: &str| ours.iter().copied().chain([name]).any(|n| plan.nodes.get(n).is_some_and(|p| p.seats.iter().any(|s| s.cluster == plan.cluster && s.node == member)));
         let others: Vec<String> = foreign.iter().filter(|(member, _)| !counted(member)).map(|(member, why)| format!("{member} ({why})")).collect();
         if ours.len() + others.len() >= most as usize {
             return no_room(others);

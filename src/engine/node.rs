@@ -50,9 +50,9 @@ impl Node {
     pub fn in_doubt(&self) -> bool {
         self.past.acts.last().is_some_and(Done::in_doubt)
     }
-    /// May it still be given back unharmed? Not once power was touched, nor while anything is in doubt that is not free to repeat.
+    /// May it still be given back unharmed? Not once power was touched, in this run or perhaps in the one that left it out.
     pub fn may_turn_back(&self) -> bool {
-        self.turned_back.is_none() && !self.past.power_touched()
+        self.turned_back.is_none() && !self.past.power_touched() && !self.past.inherited
     }
     /// Nothing was done to it in this run and nothing is owed.
     pub fn untouched(&self) -> bool {
@@ -66,7 +66,8 @@ impl Node {
             // Preflight refused it just before it was touched.
             (Phase::Held { .. }, Event::NodeSkipped { why, .. }) if self.untouched() => n.phase = Phase::Skipped(why.clone()),
             (Phase::Waiting, Event::NodeAdmitted { inherits, .. }) => {
-                inherits.iter().for_each(|loan| n.past.borrow(loan));
+                inherits.iter().for_each(|loan| drop(n.past.borrow(loan)));
+                n.past.inherited = !inherits.is_empty();
                 n.phase = Phase::Ready { step: 0, attempt: 0, since: at };
             }
             (Phase::Ready { step, attempt, .. }, Event::StepStarted { step: s, attempt: a, .. }) if step == s && attempt == a => {
@@ -77,9 +78,7 @@ impl Node {
             (Phase::Working { step, attempt, .. }, Event::ActIntended { step: s, attempt: a, act, before, .. })
                 if step == s && attempt == a && !self.awaiting_answer() =>
             {
-                if let Some(loan) = &act.borrows {
-                    n.past.borrow(loan);
-                }
+                n.past.opened = act.borrows.as_ref().is_some_and(|loan| n.past.borrow(loan));
                 n.past.acts.push(Done { step: *s, attempt: *a, act: act.clone(), before: before.clone(), at, answer: None });
             }
             (Phase::Working { .. }, Event::ActSettled { answer, .. }) => match n.past.acts.last_mut() {
@@ -88,15 +87,8 @@ impl Node {
                     let act = done.act.clone();
                     match (answer, &act.returns, &act.borrows) {
                         (Answer::Accepted, Some(id), _) => n.past.pay(id),
-                        // Proven not to have happened: nothing is owed for it, unless an earlier act borrowed the same.
-                        (Answer::Failed(_), _, Some(loan)) => {
-                            let borrowed_before =
-                                self.past.acts.iter().rev().skip(1).any(|d| d.may_have_happened() && d.act.borrows.as_ref().is_some_and(|l| l.id == loan.id));
-                            let inherited = !self.past.acts.iter().any(|d| d.act.borrows.as_ref().is_some_and(|l| l.id == loan.id && l.before == loan.before));
-                            if !borrowed_before && !inherited {
-                                n.past.loans.retain(|l| l != loan);
-                            }
-                        }
+                        // Proven not to have happened: nothing is owed for it. What an earlier act or run borrowed stays owed.
+                        (Answer::Failed(_), _, Some(loan)) if self.past.opened => n.past.loans.retain(|l| l.id != loan.id),
                         _ => {}
                     }
                 }

@@ -1,6 +1,6 @@
 //! The dispatcher: decide → append → start → wait. The only caller of the store's `append`, the only owner of the fleet.
 use super::{
-    fleet::{Command, Fleet},
+    fleet::{BLIND, Command, Fleet},
     node::IllegalEvent,
     store::{Lock, Request, Store, StoreError},
     task,
@@ -58,7 +58,8 @@ pub enum Ended {
 
 /// What a task of the dispatcher ended with.
 enum Side {
-    Seen(Result<(Vec<(String, String)>, usize), Fault>),
+    /// And which of our nodes had last ended when it was asked.
+    Seen(Option<Timestamp>, Result<(Vec<(String, String)>, usize), Fault>),
     Renewed(Option<String>),
 }
 
@@ -88,6 +89,7 @@ impl Engine {
         let mut names: BTreeMap<tokio::task::Id, (NodeName, u32, String, u32)> = BTreeMap::new();
         let mut side: JoinSet<Side> = JoinSet::new();
         let (mut surveying, mut renewing) = (false, false);
+        let mut look_again_at = Timestamp::MIN;
         let mut renewed_at = self.clock.now();
         let inbox = self.plan.time.of(INBOX).max(Duration::from_millis(200));
         // Before anything is decided: what a person released is not halted for once more.
@@ -102,14 +104,19 @@ impl Engine {
                 match command {
                     Command::WakeAt(at) => wake = wake.min(at),
                     Command::Record(event) => {
+                        // Asked here too: what was seen admits for half a minute, and the disk fills meanwhile.
+                        let short = if matches!(event, Event::NodeAdmitted { .. }) { short_of_room(&*self.store).await } else { None };
+                        let event = short.map_or(event, |why| Event::SightLost { why });
                         self.append(&mut fleet, event).await?;
                         changed = true;
                     }
                     Command::Survey if surveying => {}
+                    Command::Survey if now < look_again_at => wake = wake.min(look_again_at),
                     Command::Survey => {
                         surveying = true;
-                        let cluster = self.cluster.clone();
-                        side.spawn(async move { Side::Seen(cluster_seen(cluster.as_ref()).await) });
+                        let (cluster, store) = (self.cluster.clone(), self.store.clone());
+                        let ended_at = fleet.ended_at;
+                        side.spawn(async move { Side::Seen(ended_at, cluster_seen(&*cluster, &*store).await) });
                     }
                     Command::Start { node, step, attempt } => {
                         let task = self.start(&mut fleet, &node, step, attempt, &engine, &told_to_give_back).await?;
@@ -160,8 +167,17 @@ impl Engine {
                     }
                 }
                 Some(done) = side.join_next() => match done {
-                    Ok(Side::Seen(Ok((out, members)))) => { surveying = false; self.append(&mut fleet, Event::ClusterSeen { out, members }).await?; }
-                    Ok(Side::Seen(Err(why))) => { surveying = false; self.append(&mut fleet, Event::SightLost { why }).await?; }
+                    // A node of ours ended meanwhile: it may be told of as it was before.
+                    Ok(Side::Seen(asked, Ok(_))) if asked != fleet.ended_at => surveying = false,
+                    Ok(Side::Seen(_, Ok((out, members)))) => { surveying = false; self.append(&mut fleet, Event::ClusterSeen { out, members }).await?; }
+                    Ok(Side::Seen(_, Err(why))) => {
+                        surveying = false;
+                        look_again_at = self.clock.now() + self.plan.time.of(BLIND);
+                        // Said once, not every time: a full disk is not filled further by saying so.
+                        if fleet.blind.as_ref().is_none_or(|(_, said)| *said != why) {
+                            self.append(&mut fleet, Event::SightLost { why }).await?;
+                        }
+                    }
                     Ok(Side::Renewed(None)) => renewing = false,
                     Ok(Side::Renewed(Some(by))) => return Err(Ended::LeaseLost { by }),
                     Err(_) => (surveying, renewing) = (false, false),
@@ -255,7 +271,16 @@ impl Engine {
     }
 }
 
-async fn cluster_seen(cluster: &dyn Cluster) -> Result<(Vec<(String, String)>, usize), Fault> {
+/// The room kept for giving back is for giving back: with only that left nothing new begins.
+async fn short_of_room(store: &dyn Store) -> Option<Fault> {
+    let why = store.short_of_room().await?;
+    Some(Fault::new(FaultKind::Unwilling, format!("no node is admitted: {why}")).next(format!("make room for {}", store.describe())))
+}
+
+async fn cluster_seen(cluster: &dyn Cluster, store: &dyn Store) -> Result<(Vec<(String, String)>, usize), Fault> {
+    if let Some(short) = short_of_room(store).await {
+        return Err(short);
+    }
     let members = cluster.members().await?;
     let count = members.len();
     Ok((members.into_iter().filter_map(|m| m.out.map(|why| (m.name, why))).collect(), count))

@@ -13,7 +13,7 @@ pub fn judge(node: &NodeName, readings: &Readings) -> Result<(), Fault> {
         if !view.in_maintenance {
             return Err(refused(format!("{node} takes new work in cluster {cluster}")));
         }
-        witnessed |= view.witnesses();
+        witnessed |= readings.pins.witnesses(cluster);
     }
     match (&readings.host, readings.host_word()) {
         (None, _) => {}

@@ -11,7 +11,7 @@ pub fn judge(node: &NodeName, readings: &Readings) -> Result<Chain, Fault> {
     for (cluster, view) in &readings.clusters {
         let view = view.as_ref().map_err(|f| failed(node, &format!("cluster {cluster}"), f))?;
         // Kind `none` has nothing to say; every other cluster has, and its silence is no agreement.
-        if view.witnesses() {
+        if readings.pins.witnesses(cluster) {
             witnesses.push(("cluster", &view.identity));
         }
     }
@@ -34,4 +34,70 @@ pub fn judge(node: &NodeName, readings: &Readings) -> Result<Chain, Fault> {
 fn failed(node: &NodeName, who: &str, fault: &Fault) -> Fault {
     let kind = if fault.kind == FaultKind::Invalid { FaultKind::Unknown } else { fault.kind };
     Fault { kind, what: format!("{node}: {who} cannot be read"), causes: vec![fault.to_string()], next: fault.next.clone() }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::{
+        guards::{Pins, empty},
+        model::{BmcView, ClusterName, HostView, NodeView, Power},
+    };
+
+    const UUID: &str = "4c4c4544-0042-3510-8052-b4c04f4e3732";
+
+    /// A cluster that says neither who the node is nor when it booted.
+    fn silent() -> (ClusterName, Result<NodeView, Fault>) {
+        let view = serde_json::from_value(serde_json::json!({
+            "identity": {}, "boot": null, "ready": true, "enabled": false, "in_maintenance": true, "workloads": []
+        }));
+        (ClusterName("edge".into()), Ok(view.unwrap()))
+    }
+    fn readings(clusterless: bool, host: bool) -> Readings {
+        let identity = Identity { uuid: Some(UUID.into()), ..Identity::default() };
+        Readings {
+            read_at: tokio::time::Instant::now(),
+            bmc: Ok(BmcView {
+                protocol: "redfish".into(),
+                endpoint: "https://bmc.example".into(),
+                identity: identity.clone(),
+                power: Power::On,
+                verbs: vec![],
+                reset_marker: None,
+                product: None,
+                warnings: vec![],
+            }),
+            clusters: vec![silent()],
+            host: host.then(|| Ok(HostView { identity, ..HostView::default() })),
+            carried_host: None,
+            pins: Pins { clusterless: clusterless.then(|| silent().0).into_iter().collect(), ..Pins::default() },
+        }
+    }
+
+    #[test]
+    fn a_silent_cluster_is_no_agreement_unless_its_kind_has_nothing_to_say() {
+        let node = NodeName("edge-01".into());
+        // Host = BMC alone proves nothing of the node that was emptied: in a shifted inventory both are wrong together.
+        let refused = judge(&node, &readings(false, true)).unwrap_err();
+        assert_eq!(refused.kind, FaultKind::Unable, "{refused}");
+        assert!(refused.to_string().contains("cluster"), "{refused}");
+        judge(&node, &readings(true, true)).unwrap();
+        // Vouching is for clusterless machines: it does not speak for a cluster that says nothing.
+        let vouched = |clusterless| {
+            let mut r = readings(clusterless, false);
+            r.pins.vouched = Some("spare".into());
+            r
+        };
+        assert!(judge(&node, &vouched(false)).is_err());
+        judge(&node, &vouched(true)).unwrap();
+    }
+
+    #[test]
+    fn only_a_cluster_that_schedules_witnesses_emptiness() {
+        let node = NodeName("edge-01".into());
+        empty::judge(&node, &readings(false, false)).unwrap();
+        let refused = empty::judge(&node, &readings(true, false)).unwrap_err();
+        assert!(refused.what.contains("nothing can witness"), "{refused}");
+    }
 }

@@ -21,6 +21,13 @@ pub struct Pins {
     pub shared: Vec<String>,
     /// In words: nothing can witness that the node is empty, and the inventory vouches for it.
     pub vouched: Option<String>,
+    /// Its clusters of a kind that has no system behind it: these witness nothing. Every other one has to speak.
+    pub clusterless: Vec<ClusterName>,
+}
+impl Pins {
+    pub fn witnesses(&self, cluster: &ClusterName) -> bool {
+        !self.clusterless.contains(cluster)
+    }
 }
 
 /// One witness: a fresh answer, its fault, or what it said before the first rung silenced it.

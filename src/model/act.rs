@@ -126,6 +126,10 @@ pub struct Past {
     pub loans: Vec<Loan>,
     /// What was given back in this run.
     pub returned: Vec<Loan>,
+    /// It came with loans of an earlier run, which may have cut its power: only verify leads back into service.
+    pub inherited: bool,
+    /// The last act opened its own loan: if it provably did not happen, that loan is not owed.
+    pub opened: bool,
     /// When this process took over, if it did.
     pub resumed_at: Option<Timestamp>,
     /// When the step that runs now was first started in this run.
@@ -143,11 +147,13 @@ impl Past {
     pub fn power_touched(&self) -> bool {
         self.power_acts().next().is_some()
     }
-    /// The first picture wins: borrowing twice must not record our own change as "before".
-    pub fn borrow(&mut self, loan: &Loan) {
-        if !self.loans.iter().any(|l| l.id == loan.id) {
+    /// The first picture wins: borrowing twice must not record our own change as "before". Says whether this one is it.
+    pub fn borrow(&mut self, loan: &Loan) -> bool {
+        let first = !self.loans.iter().any(|l| l.id == loan.id);
+        if first {
             self.loans.push(loan.clone());
         }
+        first
     }
     pub fn pay(&mut self, id: &LoanId) {
         let paid: Vec<Loan> = self.loans.extract_if(.., |l| l.id == *id).collect();

@@ -80,13 +80,6 @@ pub struct NodeView {
     pub notes: Vec<String>,
 }
 
-impl NodeView {
-    /// Does this cluster say anything of the node at all? Kind `none` knows neither who it is nor when it booted.
-    pub fn witnesses(&self) -> bool {
-        self.boot.is_some() || !self.identity.is_empty()
-    }
-}
-
 /// A node in the cluster's own list, in the inventory or not: what limits count.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Member {

@@ -145,6 +145,9 @@ pub struct NodeReport {
     pub blockers: Vec<Blocker>,
     #[serde(default)]
     pub decisions: Vec<DecisionReport>,
+    /// It came with loans of an earlier run: never returned without verify.
+    #[serde(skip)]
+    pub(super) inherited: bool,
 }
 impl NodeReport {
     fn new(name: NodeName) -> NodeReport {
@@ -166,6 +169,7 @@ impl NodeReport {
             owed: Vec::new(),
             blockers: Vec::new(),
             decisions: Vec::new(),
+            inherited: false,
         }
     }
     /// From the first intent to change power on, nothing is turned back.
@@ -203,6 +207,9 @@ pub struct ActReport {
     pub fault: Option<String>,
     #[serde(default)]
     pub power: bool,
+    /// It opened its own loan.
+    #[serde(skip)]
+    pub(super) opened: bool,
     #[serde(skip)]
     pub(super) borrows: Option<Loan>,
     #[serde(skip)]

@@ -28,7 +28,7 @@ impl NodeReport {
 
     fn hold(&mut self, fault: &Fault) {
         (self.end, self.why) = (NodeState::Held, Some(fault.to_string()));
-        let way = if self.power_touched() { "verify" } else { "return" };
+        let way = if self.power_touched() || self.inherited { "verify" } else { "return" };
         self.next = fault.next.clone().or_else(|| Some(format!("pitstop release {} retry, or pitstop release {} {way}", self.name, self.name)));
     }
 
@@ -38,7 +38,8 @@ impl NodeReport {
             Event::NodeAdmitted { inherits, .. } => {
                 self.admitted.get_or_insert(at);
                 (self.end, self.since) = (NodeState::InWork, Some(at));
-                inherits.iter().for_each(|loan| self.borrow(loan));
+                inherits.iter().for_each(|loan| drop(self.borrow(loan)));
+                self.inherited = !inherits.is_empty();
             }
             Event::StepStarted { kind, attempt, .. } => {
                 // After a resume the same step goes on: its time does too.
@@ -117,16 +118,16 @@ impl NodeReport {
         }
     }
 
-    fn borrow(&mut self, loan: &Loan) {
-        if !self.owed.iter().any(|l| l.id == loan.id) {
+    fn borrow(&mut self, loan: &Loan) -> bool {
+        let first = !self.owed.iter().any(|l| l.id == loan.id);
+        if first {
             self.owed.push(loan.clone());
         }
+        first
     }
 
     fn intend(&mut self, at: Timestamp, act: &Act) {
-        if let Some(loan) = &act.borrows {
-            self.borrow(loan);
-        }
+        let opened = act.borrows.as_ref().is_some_and(|loan| self.borrow(loan));
         self.acts.push(ActReport {
             what: act.what.clone(),
             to: act.to.clone(),
@@ -134,13 +135,14 @@ impl NodeReport {
             answer: Heard::Nothing,
             fault: None,
             power: act.power,
+            opened,
             borrows: act.borrows.clone(),
             returns: act.returns.clone(),
         });
     }
 
     fn heard(&mut self, answer: &Answer) {
-        let Some((act, before)) = self.acts.split_last_mut() else { return };
+        let Some(act) = self.acts.last_mut() else { return };
         (act.answer, act.fault) = match answer {
             Answer::Accepted => (Heard::Accepted, None),
             Answer::Failed(fault) => (Heard::Failed, Some(fault.to_string())),
@@ -148,12 +150,8 @@ impl NodeReport {
         };
         match (answer, &act.returns, &act.borrows) {
             (Answer::Accepted, Some(id), _) => self.owed.retain(|l| l.id != *id),
-            // Proven not to have happened: nothing is owed for it. The picture of an earlier act or run differs, or that act may have happened: then it stays.
-            (Answer::Failed(_), _, Some(loan))
-                if !before.iter().any(|a| a.answer.may_have_happened() && a.borrows.as_ref().is_some_and(|l| l.id == loan.id)) =>
-            {
-                self.owed.retain(|l| l != loan);
-            }
+            // Proven not to have happened: nothing is owed for it. What an earlier act or run borrowed stays owed.
+            (Answer::Failed(_), _, Some(loan)) if act.opened => self.owed.retain(|l| l.id != loan.id),
             _ => {}
         }
     }

@@ -92,7 +92,7 @@ impl Seen {
             // A cluster goes on telling the old boot of a node that is down: only one it calls ready counts as read now.
             boots.extend(view.as_ref().ok().and_then(|v| v.boot.as_ref()).map(|b| (cluster.0.clone(), b.to_string())));
         }
-        let ready = r.clusters.iter().any(|(_, v)| v.as_ref().is_ok_and(|v| v.ready && v.witnesses()));
+        let ready = r.clusters.iter().any(|(name, v)| r.pins.witnesses(name) && v.as_ref().is_ok_and(|v| v.ready));
         Seen {
             power: r.bmc.as_ref().map_or(Power::Unknown, |b| b.power),
             verbs: r.bmc.as_ref().map(|b| b.verbs.clone()).unwrap_or_default(),

@@ -32,6 +32,8 @@ struct Case {
     quiet: &'static str,
     temper: Temper,
     seed: u64,
+    /// What an earlier run left standing on node 1.
+    inherits: Vec<Loan>,
 }
 impl Default for Case {
     fn default() -> Case {
@@ -43,6 +45,7 @@ impl Default for Case {
             quiet: "60s",
             temper: Temper { lag: Duration::from_secs(20), ..Temper::default() },
             seed: 1,
+            inherits: vec![],
         }
     }
 }
@@ -65,7 +68,7 @@ fn plan(case: &Case) -> Plan {
         shared: vec![],
         checks: vec![],
         due: vec![],
-        inherits: vec![],
+        inherits: if i == 1 { case.inherits.clone() } else { vec![] },
         resets_today: 0,
         expect: Expect::default(),
         ..PlannedNode::default()
@@ -217,7 +220,7 @@ impl Sim {
         self.world.store.load(&self.world.run, 0).await.unwrap().iter().for_each(|r| fleet.apply(r).unwrap());
         for (node, _) in fleet.nodes.iter().filter(|(_, n)| matches!(n.phase, Phase::Held { .. })) {
             let ask = Event::NodeReleased { node: node.clone(), by: "test".into(), decision, to: None, accepted: vec![], reason: None };
-            let request = Request { id: node.0.clone(), at: self.clock.now(), by: "test".into(), ask };
+            let request = Request { id: format!("{node} {decision:?}"), at: self.clock.now(), by: "test".into(), ask };
             self.world.store.ask(&self.world.run, &request).await.unwrap();
         }
         self.to_rest(Cut::Never).await
@@ -531,4 +534,84 @@ fn give_back_returns_what_is_not_yet_reset() {
         sim.assert_invariants(&fleet, "give back").await;
         assert_eq!(sim.end_of(&fleet, "n1"), Phase::Ended(End::Returned));
     });
+}
+
+fn left_cordoned() -> Loan {
+    Loan { id: LoanId("sim/cordon".into()), to: "sim".into(), owed: "uncordon n1".into(), before: json!({ "unschedulable": false }), first: false }
+}
+
+#[test]
+fn inv_07_what_an_earlier_run_left_out_is_never_turned_back_unverified() {
+    paused(async {
+        // Out with a loan, and its BMC is another's: preflight refuses it.
+        let temper = Temper { miswired: true, cordoned_before: true, ..Temper::default() };
+        let mut sim = Sim::new(Case { temper, inherits: vec![left_cordoned()], ..Case::default() });
+        let n1 = NodeName("n1".into());
+        let held = |fleet: &Fleet| {
+            let node = &fleet.nodes[&n1];
+            assert!(matches!(node.phase, Phase::Held { step: 0, .. }), "{node:?}");
+            assert_eq!(node.past.loans, [left_cordoned()], "it keeps what it owes");
+            assert!(node.past.acts.is_empty() && node.turned_back.is_none());
+        };
+        let fleet = sim.to_rest(Cut::Never).await;
+        held(&fleet);
+        sim.assert_invariants(&fleet, "inherited").await;
+        sim.world.store.restart();
+        // Nor by a person: only verify leads back.
+        held(&sim.release_all(Decision::Return).await);
+        assert!(sim.world.machines.lock().unwrap()["n1"].cordoned);
+        sim.world.store.restart();
+        let fleet = sim.release_all(Decision::KeepOut).await;
+        assert_eq!(sim.end_of(&fleet, "n1"), Phase::Ended(End::Out));
+        assert_eq!(fleet.nodes[&n1].past.loans, [left_cordoned()]);
+    });
+}
+
+#[test]
+fn inv_07_what_an_earlier_run_left_out_goes_through_and_is_given_back() {
+    let temper = Temper { cordoned_before: true, ..Temper::default() };
+    paused(async {
+        let mut sim = Sim::new(Case { temper, inherits: vec![left_cordoned()], ..Case::default() });
+        let fleet = sim.to_rest(Cut::Never).await;
+        let node = &fleet.nodes[&NodeName("n1".into())];
+        assert_eq!((&node.phase, node.past.loans.as_slice()), (&Phase::Ended(End::Done), &[][..]));
+        let machines = sim.world.machines.lock().unwrap();
+        assert!(!machines["n1"].cordoned && machines["n1"].boots == 1, "given back as the first run found it");
+    });
+}
+
+/// Admissions and losses of sight, by second of the run.
+async fn admissions(sim: &Sim) -> (Vec<u64>, Vec<String>) {
+    let records = sim.world.store.load(&sim.world.run, 0).await.unwrap();
+    let second = |r: &pitstop::event::Record| since(records[0].at, r.at).as_secs();
+    let admitted = records.iter().filter(|r| matches!(r.event, Event::NodeAdmitted { .. })).map(second).collect();
+    let lost = |e: &Event| if let Event::SightLost { why } = e { Some(why.to_string()) } else { None };
+    (admitted, records.iter().filter_map(|r| lost(&r.event)).collect())
+}
+
+#[test]
+fn inv_06_with_only_the_reserve_left_nothing_new_begins() {
+    for short_from in [0, 5, 100] {
+        paused(async {
+            let mut sim = Sim::new(Case { nodes: 3, max_unavailable: 1, ..Case::default() });
+            let store = sim.world.store.clone();
+            if short_from == 0 {
+                store.set_short_of_room(Some("the disk is full"));
+            }
+            tokio::spawn(async move {
+                tokio::time::sleep(Duration::from_secs(short_from)).await;
+                store.set_short_of_room(Some("the disk is full"));
+                tokio::time::sleep(Duration::from_secs(5000 - short_from)).await;
+                store.set_short_of_room(None);
+            });
+            let fleet = sim.to_rest(Cut::Never).await;
+            sim.assert_invariants(&fleet, "short of room").await;
+            assert!(fleet.finished && fleet.nodes.values().all(|n| n.phase == Phase::Ended(End::Done)), "what is in work goes on, the rest later");
+            let (admitted, lost) = admissions(&sim).await;
+            assert_eq!(admitted.len(), 3);
+            assert!(admitted.iter().all(|at| *at <= short_from || *at >= 5000), "admitted at {admitted:?}, short of room from {short_from} s");
+            // Said once: a full disk is not filled by saying so.
+            assert!(lost.len() == 1 && lost[0].contains("the disk is full"), "{lost:?}");
+        });
+    }
 }

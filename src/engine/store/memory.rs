@@ -49,6 +49,7 @@ struct State {
     appends: u64,
     script: BTreeMap<u64, Script>,
     dead: bool,
+    short_of_room: Option<String>,
 }
 
 #[derive(Default)]
@@ -98,6 +99,10 @@ impl Memory {
         let mut state = self.state();
         let number = state.appends + n;
         state.script.insert(number, kind);
+    }
+    /// Only the room reserved for giving back is left, or there is room again.
+    pub fn set_short_of_room(&self, why: Option<&str>) {
+        self.state().short_of_room = why.map(str::to_owned);
     }
     /// How many appends were asked for: the bound of a loop over every crash.
     pub fn appends(&self) -> u64 {
@@ -284,6 +289,11 @@ impl Store for Memory {
         let state = self.state();
         let row = state.runs.get(run).ok_or_else(|| contents::no_run(run))?;
         Ok(row.rows.iter().filter(|r| r.seq > after).map(|r| (r.seq, r.text.clone())).collect())
+    }
+
+    async fn short_of_room(&self) -> Option<String> {
+        self.alive().await;
+        self.state().short_of_room.clone()
     }
 
     async fn runs(&self, which: &RunFilter) -> Result<Vec<RunHead>, StoreError> {
