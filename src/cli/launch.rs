@@ -36,12 +36,15 @@ pub struct Job {
     pub plan: Plan,
     pub digest: String,
     pub lock: Lock,
+    /// Held this cluster's lock before us and never gave it up: dead, as the lock is ours now.
+    pub before: Option<Owner>,
 }
 
-pub async fn locked(store: &dyn Store, cluster: &ClusterName, owner: &Owner, run: &RunId) -> Result<Lock, Failure> {
+pub async fn locked(store: &dyn Store, cluster: &ClusterName, owner: &Owner, run: &RunId) -> Result<(Lock, Option<Owner>), Failure> {
     use crate::engine::store::StoreError;
+    let before = store.last_owner(cluster).await?;
     match store.lock(cluster, owner, Some(run), LEASE).await {
-        Ok(lock) => Ok(lock),
+        Ok(lock) => Ok((lock, before)),
         Err(StoreError::Locked { by, since, run }) => {
             let of = run.map(|r| format!(", run {r}")).unwrap_or_default();
             Err(Failure::new(LOCKED, format!("{cluster} is held by {by} since {since}{of}")).next("pitstop status --watch, or wait for it"))
@@ -70,8 +73,8 @@ pub async fn all(cx: &Context, store: Arc<dyn Store>, jobs: Vec<Job>, test: &Tes
     let mut held = Vec::new();
     for job in &jobs {
         let (nodes, clusters) = connect::for_run(cx, &job.run, &job.plan, cx.global.reason.clone())?;
-        let leases = leases(&clusters, &job.lock.owner).await?;
-        held.extend(leases.iter().cloned().map(|c| (c, job.lock.owner.to_string())));
+        let leases = leases(&clusters, &job.lock.owner, job.before.as_ref()).await?;
+        held.extend(leases.iter().cloned().map(|c| (c, job.lock.owner.mark())));
         let cluster = clusters.get(&job.plan.cluster).cloned().ok_or_else(|| Failure::new(INTERNAL, "BUG: the plan does not hold its own cluster"))?;
         let told = observer.clone();
         engines.push(Engine {
@@ -133,7 +136,7 @@ pub async fn all(cx: &Context, store: Arc<dyn Store>, jobs: Vec<Job>, test: &Tes
         reports.extend(fold(&store.load(&job.run, 0).await?, Some(&job.plan)));
     }
     if !cx.json {
-        reports.iter().for_each(|report| print!("{}", summary::text(report, cx.paint())));
+        reports.iter().for_each(|report| out!("{}", summary::text(report, cx.paint())));
     }
     codes.push(exit::code(&reports));
     Ok(codes.into_iter().fold(0, exit::worst))
@@ -149,10 +152,18 @@ fn observer(cx: &Context) -> Box<dyn Observer> {
 }
 
 /// The cluster's own lock, where it can carry one: a current one of another owner is exit 8 whatever our store says.
-async fn leases(clusters: &BTreeMap<ClusterName, Arc<dyn Cluster>>, owner: &Owner) -> Result<Vec<Arc<dyn Cluster>>, Failure> {
+/// Only one that an engine of this very store left when it died is taken over at once: our own lock proves that it is gone.
+async fn leases(clusters: &BTreeMap<ClusterName, Arc<dyn Cluster>>, owner: &Owner, before: Option<&Owner>) -> Result<Vec<Arc<dyn Cluster>>, Failure> {
     let mut taken = Vec::new();
     for (name, cluster) in clusters {
-        match cluster.lease(&owner.to_string(), LEASE).await? {
+        let mut answer = cluster.lease(&owner.mark(), LEASE).await?;
+        if let (LeaseAnswer::Held { by, .. }, Some(before)) = (&answer, before)
+            && *by == before.mark()
+        {
+            cluster.drop_lease(by).await?;
+            answer = cluster.lease(&owner.mark(), LEASE).await?;
+        }
+        match answer {
             LeaseAnswer::Ours => taken.push(cluster.clone()),
             LeaseAnswer::Unsupported => {}
             LeaseAnswer::Held { by, since } => {

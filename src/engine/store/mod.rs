@@ -37,6 +37,12 @@ pub struct Owner {
     /// Random, so that a reused process id is not us.
     pub id: String,
 }
+impl Owner {
+    /// As a lock outside of our store names it: unlike what people are shown, no other process's, here or elsewhere, is ever the same.
+    pub fn mark(&self) -> String {
+        format!("{self} {}", self.id.get(..8).unwrap_or(&self.id))
+    }
+}
 impl fmt::Display for Owner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} (pid {})", self.who, self.pid)
@@ -123,6 +129,10 @@ pub trait Store: Send + Sync {
     fn describe(&self) -> String;
     /// Takes the cluster for `owner`, or says who has it. Idempotent for the same owner. `run` is shown to others.
     async fn lock(&self, cluster: &ClusterName, owner: &Owner, run: Option<&RunId>, lease: Duration) -> Result<Lock, StoreError>;
+    /// Who held the cluster last, unless it was given up in order: asked before `lock`, so that a lock outside can be taken over from the dead.
+    async fn last_owner(&self, _cluster: &ClusterName) -> Result<Option<Owner>, StoreError> {
+        Ok(None)
+    }
     /// Prolongs it. The new end counts from before the question was sent.
     async fn renew(&self, lock: &Lock) -> Result<Until, StoreError>;
     async fn unlock(&self, lock: &Lock) -> Result<(), StoreError>;
