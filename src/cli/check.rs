@@ -25,7 +25,7 @@ pub async fn run(cx: &Context, selection: Selection) -> Result<u8, Failure> {
     if cx.json {
         cx.data(&checked)?;
     } else {
-        print!("{}", checked.text(cx.screen));
+        out!("{}", checked.text(cx.screen));
     }
     Ok(checked.exit_code())
 }

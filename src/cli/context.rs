@@ -65,7 +65,7 @@ impl Context {
     /// All problems of all files, each with file, line and column; nothing was contacted.
     pub fn problems(&self, errors: &ConfigErrors) -> Failure {
         if self.json {
-            println!("{}", errors.json());
+            outln!("{}", errors.json());
         }
         eprint!("{}", errors.render(self.look()));
         Failure::new(CONFIGURATION, format!("{}; nothing was contacted", errors.count()))
@@ -114,7 +114,7 @@ impl Context {
     }
     pub fn data(&self, value: &impl serde::Serialize) -> Result<(), Failure> {
         let text = serde_json::to_string_pretty(value).map_err(|e| Failure::new(super::failure::INTERNAL, e.to_string()))?;
-        println!("{text}");
+        outln!("{text}");
         Ok(())
     }
 }

@@ -28,7 +28,7 @@ impl Failure {
     }
     pub fn tell(self, as_json: bool) -> u8 {
         if as_json {
-            println!("{}", json!({ "error": self.what, "next": self.next, "exit": self.code }));
+            outln!("{}", json!({ "error": self.what, "next": self.next, "exit": self.code }));
         }
         eprintln!("pitstop: {}", self.what);
         if let Some(next) = &self.next {

@@ -20,8 +20,8 @@ pub async fn run(cx: &Context, args: InventoryArgs) -> Result<u8, Failure> {
         let clusters: Vec<String> = node.seats.iter().map(|s| s.cluster.to_string()).collect();
         let ways: Vec<&str> = node.bmc.iter().map(|b| b.kind.as_str()).chain(node.host.as_ref().map(|h| h.kind.as_str())).collect();
         let labels: Vec<String> = node.labels.iter().map(|(k, v)| format!("{k}={v}")).collect();
-        println!("{name:width$}  {}  {}  {}", clusters.join(","), ways.join(" "), labels.join(","));
+        outln!("{name:width$}  {}  {}  {}", clusters.join(","), ways.join(" "), labels.join(","));
     }
-    println!("{} in {}; nothing was contacted", plural(nodes.len(), "node"), plural(inventory.clusters.len(), "cluster"));
+    outln!("{} in {}; nothing was contacted", plural(nodes.len(), "node"), plural(inventory.clusters.len(), "cluster"));
     Ok(0)
 }

@@ -13,7 +13,7 @@ use crate::lab::{
 /// The faults by name; `list` prints them.
 pub fn faults(names: &[String]) -> Result<Option<Vec<Fault>>, Failure> {
     if names.iter().any(|n| n == "list") {
-        FAULTS.iter().for_each(|(name, _, about)| println!("{name:16} {about}"));
+        FAULTS.iter().for_each(|(name, _, about)| outln!("{name:16} {about}"));
         return Ok(None);
     }
     names.iter().map(|n| n.parse()).collect::<Result<_, _>>().map(Some).map_err(|e| Failure::new(USAGE, e).next("--fault list"))

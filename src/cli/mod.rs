@@ -1,5 +1,14 @@
 //! The command line: one file per command; the composition root wires files → plan → drivers → engine → report.
 //! stdout is data, stderr is talk.
+
+/// `print!` for data: whoever reads may stop reading (`pitstop runs | head -1`), and that is no panic.
+macro_rules! out {
+    ($($arg:tt)*) => { $crate::cli::put(&format!($($arg)*)) };
+}
+macro_rules! outln {
+    ($($arg:tt)*) => { $crate::cli::put(&(format!($($arg)*) + "\n")) };
+}
+
 mod args;
 mod check;
 mod connect;
@@ -26,6 +35,17 @@ pub use args::Cli;
 use args::Command;
 use clap::Parser;
 use context::Context;
+
+/// The one place that writes data to stdout. A pipe that was closed is its reader's wish; anything else is said.
+fn put(text: &str) {
+    use std::io::Write;
+    let mut stdout = std::io::stdout().lock();
+    if let Err(error) = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush())
+        && error.kind() != std::io::ErrorKind::BrokenPipe
+    {
+        eprintln!("pitstop: cannot write to stdout: {error}");
+    }
+}
 
 /// Parses, runs, says what went wrong; the exit code (architecture.md, 4).
 pub async fn main() -> u8 {

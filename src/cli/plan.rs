@@ -46,7 +46,7 @@ pub async fn run(cx: &Context, args: PlanArgs) -> Result<u8, Failure> {
         cx.data(&plan_screen::shown(&with_digests))?;
     } else {
         let asked = plan_screen::Asked { playbook: &args.playbook, selection: &spoken(&args.selection), output: args.output.as_deref() };
-        print!("{}", plan_screen::text(&with_digests, asked, cx.screen));
+        out!("{}", plan_screen::text(&with_digests, asked, cx.screen));
     }
     Ok(plan_screen::exit_code(&with_digests))
 }

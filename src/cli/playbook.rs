@@ -9,7 +9,7 @@ pub async fn run(cx: &Context, args: PlaybookArgs) -> Result<u8, Failure> {
         if cx.json {
             cx.data(&checked)?;
         } else if let Ok(file) = playbook::text(dir, name) {
-            print!("{}", file.text);
+            out!("{}", file.text);
         }
         return Ok(0);
     }
@@ -25,7 +25,7 @@ pub async fn run(cx: &Context, args: PlaybookArgs) -> Result<u8, Failure> {
         return Ok(0);
     }
     for (name, from, about) in listed {
-        println!("{name:12}  {about}  ({from})");
+        outln!("{name:12}  {about}  ({from})");
     }
     Ok(0)
 }

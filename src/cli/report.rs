@@ -19,7 +19,7 @@ pub async fn run(cx: &Context, args: ReportArgs) -> Result<u8, Failure> {
     if args.events {
         // As stored: events of a newer program too.
         for (_, line) in store.lines(&head.run, 0).await? {
-            println!("{line}");
+            outln!("{line}");
         }
         return Ok(0);
     }
@@ -29,7 +29,7 @@ pub async fn run(cx: &Context, args: ReportArgs) -> Result<u8, Failure> {
     if cx.json {
         cx.data(&report)?;
     } else {
-        print!("{}", summary::text(&report, cx.paint()));
+        out!("{}", summary::text(&report, cx.paint()));
     }
     Ok(0)
 }

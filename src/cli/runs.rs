@@ -22,7 +22,7 @@ pub async fn run(cx: &Context, args: RunsArgs) -> Result<u8, Failure> {
     } else if rows.is_empty() {
         cx.say(&format!("no runs in {}", cx.store_url()?));
     } else {
-        print!("{}", runs::text(&rows, cx.clock.now()));
+        out!("{}", runs::text(&rows, cx.clock.now()));
     }
     Ok(0)
 }
