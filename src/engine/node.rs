@@ -66,7 +66,7 @@ impl Node {
             // Preflight refused it just before it was touched.
             (Phase::Held { .. }, Event::NodeSkipped { why, .. }) if self.untouched() => n.phase = Phase::Skipped(why.clone()),
             (Phase::Waiting, Event::NodeAdmitted { inherits, .. }) => {
-                inherits.iter().for_each(|loan| drop(n.past.borrow(loan)));
+                inherits.iter().for_each(|loan| _ = n.past.borrow(loan));
                 n.past.inherited = !inherits.is_empty();
                 n.phase = Phase::Ready { step: 0, attempt: 0, since: at };
             }

@@ -39,6 +39,7 @@ fn let_loose(repeat: Repeat, answer: Result<(), Fault>) -> (u32, Outcome) {
             attempt: 0,
             attempts: 1,
             deadline: sim.clock.now() + Duration::from_secs(1800),
+            timeout: pitstop::model::Span::minutes(1),
             past: Past::default(),
             clock: sim.clock.clone(),
             engine,
