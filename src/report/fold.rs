@@ -1,6 +1,6 @@
 //! What a run's records amount to, for people and for `--json`. Pure; holds up under any history, also an unfinished or a newer one.
 use crate::{
-    event::{Decision, Event, Halt, Record, Stop},
+    event::{Decision, End, Event, Halt, Record, Stop},
     model::{Blocker, ClusterName, Loan, LoanId, NodeName, RunId, Timestamp},
     plan::{Limits, Plan},
 };
@@ -309,6 +309,11 @@ impl RunReport {
             event => {
                 if let Some(name) = event.node() {
                     self.node(name).apply(at, event);
+                    if let Event::NodeEnded { end: End::Returned, .. } = event {
+                        // Once what stood in the way is gone.
+                        let next = format!("pitstop plan {} {name}", self.playbook);
+                        self.node(name).next = Some(next);
+                    }
                 }
             }
         }

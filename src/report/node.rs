@@ -29,7 +29,13 @@ impl NodeReport {
     fn hold(&mut self, fault: &Fault) {
         (self.end, self.why) = (NodeState::Held, Some(fault.to_string()));
         let way = if self.power_touched() || self.inherited { "verify" } else { "return" };
-        self.next = fault.next.clone().or_else(|| Some(format!("pitstop release {} retry, or pitstop release {} {way}", self.name, self.name)));
+        let name = &self.name;
+        self.next = Some(match &fault.next {
+            Some(next) if next.contains("pitstop ") => next.clone(),
+            // A step knows what a person can do, not what to type then.
+            Some(next) => format!("{next}, then pitstop release {name} retry"),
+            None => format!("pitstop release {name} retry, or pitstop release {name} {way}"),
+        });
     }
 
     pub(super) fn apply(&mut self, at: Timestamp, event: &Event) {

@@ -270,7 +270,7 @@ fn nothing_happened(sent_so_far: &[Done]) -> Next {
     let sent: Vec<&str> = sent_so_far.iter().filter(|d| d.accepted()).filter_map(verb).map(ResetType::name).collect();
     Next::Hold(
         Fault::new(FaultKind::Unknown, format!("the BMC accepted {} and nothing happened: same boot, power On", sent.join(" and ")))
-            .next("reset the BMC itself, or go to the machine; then pitstop release NODE retry"),
+            .next("reset the BMC itself, or go to the machine"),
     )
 }
 
