@@ -82,7 +82,7 @@ impl kinds::Config<dyn BmcConfig> for Config {
     fn validate(&self) -> Result<(), String> {
         self.base()?;
         if let Tls::Sha256(text) = &self.tls
-            && tls::Fingerprint::parse(text).is_none()
+            && tls::Fingerprint::parse(text).is_err()
         {
             return Err(format!("`sha256 = \"{text}\"` is not a SHA-256 fingerprint: 64 hex digits, as `openssl x509 -fingerprint -sha256` prints them"));
         }
