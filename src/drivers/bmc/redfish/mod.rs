@@ -108,7 +108,7 @@ impl BmcConfig for Config {
             .map_err(|e| Fault::new(FaultKind::Invalid, format!("{}: an HTTP client cannot be made", self.endpoint())).caused_by(&e))?;
         let (cx2, username, password) = (cx.clone(), self.username.clone(), self.password.clone());
         let account = Box::new(move || Ok(Account { username: cx2.secret(&username)?, password: cx2.secret(&password)? }));
-        let trust = format!("pitstop inventory trust {}", cx.node.as_ref().map_or("NODE", |n| n.0.as_str()));
+        let trust = format!("pin it in trust.toml, as certificate of {}", cx.node.as_ref().map_or("NODE", |n| n.0.as_str()));
         Ok(Arc::new(Redfish {
             node: cx.node.clone(),
             endpoint: self.endpoint(),

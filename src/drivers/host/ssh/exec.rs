@@ -52,7 +52,7 @@ pub fn shown(line: &str) -> String {
 pub fn run(conn: &Connection, mut channel: Channel, command: &Command, stop: &mut Stop) -> (Result<Output, Fault>, bool) {
     let until = Instant::now() + command.limit.0;
     let word = uuid::Uuid::new_v4().simple().to_string();
-    let mut input = format!("{}{word}", command.stdin.as_deref().unwrap_or_default()).into_bytes();
+    let input = format!("{}{word}", command.stdin.as_deref().unwrap_or_default()).into_bytes();
     let seconds = (command.limit.0 + LATER).as_secs_f64().ceil();
     let wrapper = quoted(&sent(include_str!("lifeline.sh")));
     let request = format!("exec sh -c {wrapper} pitstop {word} {seconds} {} {}", input.len(), quoted(&command.line));
@@ -66,7 +66,7 @@ pub fn run(conn: &Connection, mut channel: Channel, command: &Command, stop: &mu
     }
 
     let mut seen = Seen::new(&word);
-    let end = pump(conn, &mut channel, &mut input, &mut seen, until, stop);
+    let end = pump(conn, &mut channel, &input, &mut seen, until, stop);
     if let End::Streams | End::Trailer = end {
         return finish(conn, channel, &seen, &what, end, stop);
     }
@@ -98,7 +98,7 @@ enum End {
 }
 
 /// Writes stdin and reads both streams until one of the ends. A stream that is not read fills the window of both.
-fn pump(conn: &Connection, channel: &mut Channel, input: &mut Vec<u8>, seen: &mut Seen, until: Instant, stop: &mut Stop) -> End {
+fn pump(conn: &Connection, channel: &mut Channel, input: &[u8], seen: &mut Seen, until: Instant, stop: &mut Stop) -> End {
     let mut buffer = vec![0; 64 << 10];
     let mut written = 0;
     let mut proven: Option<Instant> = None;
