@@ -1,7 +1,7 @@
 //! Settings become drivers: the one place that knows every family.
 use super::context::Context;
 use crate::{
-    checks::{self, Check},
+    checks,
     drivers::{
         bmc::{self, Bmc, ways::Ways},
         cluster::{self, Ask, Cluster},
