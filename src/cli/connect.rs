@@ -1,7 +1,7 @@
 //! Settings become drivers: the one place that knows every family.
 use super::context::Context;
 use crate::{
-    checks::{self, Check},
+    checks,
     drivers::{
         bmc::{self, Bmc, ways::Ways},
         cluster::{self, Ask, Cluster},
@@ -105,13 +105,10 @@ pub fn host_of(cx: &Context, base: &Path, node: &NodeName, setting: &Setting, tr
     config.connect(&cx.connect(base, Some(node), trust.clone()))
 }
 
+pub type Clusters = BTreeMap<ClusterName, Arc<dyn Cluster>>;
+
 /// Everything the engine works through, from the frozen plan alone.
-pub fn for_run(
-    cx: &Context,
-    run: &RunId,
-    plan: &Plan,
-    reason: Option<String>,
-) -> Result<(BTreeMap<NodeName, Arc<Cx>>, BTreeMap<ClusterName, Arc<dyn Cluster>>), Fault> {
+pub fn for_run(cx: &Context, run: &RunId, plan: &Plan, reason: Option<String>) -> Result<(BTreeMap<NodeName, Arc<Cx>>, Clusters), Fault> {
     let base = PathBuf::from(&plan.base);
     let mut clusters = BTreeMap::new();
     for (name, setting) in &plan.clusters {
@@ -134,12 +131,12 @@ pub fn for_run(
                 Ok(Seat { cluster: s.cluster.clone(), node: s.node.clone(), driver: clusters.get(&s.cluster).cloned().ok_or_else(|| missing(&s.cluster))? })
             })
             .collect();
-        let checks: Result<Vec<(At, Box<dyn Check>)>, Fault> = planned
+        let checks: Result<Vec<_>, Fault> = planned
             .checks
             .iter()
             .map(|c| {
                 let at = serde_json::from_value(c.at.clone().into()).map_err(|e| senseless(format!("check of {name}: {e}")))?;
-                Ok((at, kinds::make(checks::KINDS, &c.check).map_err(senseless)?))
+                Ok::<(At, _), _>((at, kinds::make(checks::KINDS, &c.check).map_err(senseless)?))
             })
             .collect();
         nodes.insert(

@@ -31,6 +31,7 @@ pub struct Fleet {
 }
 
 /// Most commands are an event to append. Only `Start` also begins work, after its event is on disk.
+#[expect(clippy::large_enum_variant, reason = "a handful at a time, taken apart at once")]
 #[derive(Debug, Clone, PartialEq)]
 pub enum Command {
     Record(Event),

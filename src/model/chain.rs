@@ -57,7 +57,7 @@ pub fn chain(witnesses: &[(&str, &Identity)], shared: &[String], pinned: Option<
     if said.len() < 2 {
         return Err(Fault::new(FaultKind::Unable, "identity: nothing but the BMC says which machine this is")
             .cause("no host and no cluster to compare it with")
-            .next("name a host in the inventory, or pin it with pitstop inventory trust"));
+            .next("name a host in the inventory, or pin it there: identity = { uuid = \"…\" }"));
     }
     closed(evidence)
 }
@@ -149,7 +149,7 @@ fn unreadable(read: &[(&str, &Identity)], said: &[(&str, Identity)], open: &[&st
     let open = if open.is_empty() { String::new() } else { format!(" for {}", open.join(" and ")) };
     Fault::new(FaultKind::Unable, format!("identity: not proven{open}: nothing that one machine alone has could be compared"))
         .cause(words)
-        .next("pin it with pitstop inventory trust")
+        .next("pin it in the inventory, as the machine itself shows it: identity = { uuid = \"…\" }")
 }
 
 /// Values that the witnesses of two machines claim at once: they prove nothing. One map per kind of witness (all hosts, all BMCs, one cluster's

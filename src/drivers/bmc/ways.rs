@@ -62,3 +62,73 @@ fn merged(mut faults: Vec<Fault>) -> Fault {
         Some(last) => faults.into_iter().fold(last, |last, earlier| last.cause(format!("before that: {earlier}"))),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        guards::{Pins, Readings, permit},
+        model::{Identity, NodeName, Power},
+    };
+    use std::sync::Mutex;
+
+    /// Spends the permit, as a driver does, and then ends as told. Nothing is sent where it is out of reach.
+    struct Way {
+        end: Result<(), FaultKind>,
+        asked: Mutex<u32>,
+    }
+    #[async_trait]
+    impl Bmc for Way {
+        fn protocol(&self) -> &'static str {
+            "fake"
+        }
+        fn endpoint(&self) -> String {
+            "fake".into()
+        }
+        async fn look(&self) -> Result<BmcView, Fault> {
+            self.end.map(|()| view()).map_err(|kind| Fault::new(kind, "fake"))
+        }
+        async fn power(&self, verb: ResetType, permit: &mut Permit) -> Result<(), Fault> {
+            permit.spend(None, verb)?;
+            *self.asked.lock().expect("BUG: poisoned") += 1;
+            self.end.map_err(|kind| Fault::new(kind, "fake"))
+        }
+        async fn close(&self) {}
+    }
+
+    fn view() -> BmcView {
+        let identity = Identity { uuid: Some("4c4c4544-0051-3010-8052-b4c04f4e4d32".into()), ..Identity::default() };
+        BmcView {
+            protocol: "fake".into(),
+            endpoint: "fake".into(),
+            identity,
+            power: Power::On,
+            verbs: vec![],
+            reset_marker: None,
+            product: None,
+            warnings: vec![],
+        }
+    }
+
+    #[tokio::test]
+    async fn inv_12_power_takes_the_second_way_only_where_nothing_happened() {
+        use FaultKind::*;
+        for (first, second_is_asked) in
+            [(Ok(()), 0), (Err(Unreachable), 1), (Err(Unable), 1), (Err(Unwilling), 0), (Err(Denied), 0), (Err(Unknown), 0), (Err(Invalid), 0)]
+        {
+            let way = |end| Arc::new(Way { end, asked: Mutex::new(0) });
+            let (one, two) = (way(first), way(Ok(())));
+            let ways = Ways(vec![one.clone(), two.clone()]);
+            let node = NodeName("edge-07".into());
+            let pins = Pins { vouched: Some("a test".into()), ..Pins::default() };
+            let read_at = tokio::time::Instant::now();
+            let readings = Readings { read_at, bmc: Ok(view()), clusters: vec![], host: None, carried_host: None, pins };
+            let mut permit = permit(&node, ResetType::ForceRestart, &readings).unwrap();
+            let ended = ways.power(ResetType::ForceRestart, &mut permit).await;
+            assert_eq!((*one.asked.lock().unwrap(), *two.asked.lock().unwrap()), (1, second_is_asked), "{first:?}");
+            assert_eq!(ended.is_ok(), first.is_ok() || second_is_asked == 1, "{first:?}");
+            assert!(permit.spend(None, ResetType::ForceRestart).is_err(), "{first:?}: the permit is spent");
+            assert!(ways.look().await.is_ok(), "{first:?}: a read may go to the next way after any fault");
+        }
+    }
+}

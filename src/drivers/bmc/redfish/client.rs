@@ -80,7 +80,7 @@ pub struct Client {
     pub auth: Auth,
     /// Read anew for every login, so that a rotated secret is found.
     pub account: Box<dyn Fn() -> Result<Account, Fault> + Send + Sync>,
-    /// What a person types to trust another certificate.
+    /// What a person does to trust another certificate.
     pub trust: String,
     lanes: Semaphore,
     pass: Mutex<Option<Pass>>,

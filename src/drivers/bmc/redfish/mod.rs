@@ -82,7 +82,7 @@ impl kinds::Config<dyn BmcConfig> for Config {
     fn validate(&self) -> Result<(), String> {
         self.base()?;
         if let Tls::Sha256(text) = &self.tls
-            && tls::Fingerprint::parse(text).is_none()
+            && tls::Fingerprint::parse(text).is_err()
         {
             return Err(format!("`sha256 = \"{text}\"` is not a SHA-256 fingerprint: 64 hex digits, as `openssl x509 -fingerprint -sha256` prints them"));
         }
@@ -108,7 +108,7 @@ impl BmcConfig for Config {
             .map_err(|e| Fault::new(FaultKind::Invalid, format!("{}: an HTTP client cannot be made", self.endpoint())).caused_by(&e))?;
         let (cx2, username, password) = (cx.clone(), self.username.clone(), self.password.clone());
         let account = Box::new(move || Ok(Account { username: cx2.secret(&username)?, password: cx2.secret(&password)? }));
-        let trust = format!("pitstop inventory trust {}", cx.node.as_ref().map_or("NODE", |n| n.0.as_str()));
+        let trust = format!("pin it in trust.toml, as certificate of {}", cx.node.as_ref().map_or("NODE", |n| n.0.as_str()));
         Ok(Arc::new(Redfish {
             node: cx.node.clone(),
             endpoint: self.endpoint(),

@@ -102,15 +102,15 @@ impl HostKeys {
         let denied = |what: String| Err(Fault::new(FaultKind::Denied, what).cause(format!("it shows {}", known_hosts::written(key))));
         match self.files.judge(&config.host, config.port, &self.pinned, key) {
             Verdict::Known => Ok(fingerprint),
-            Verdict::Unknown => {
-                denied(format!("{whom}: its host key {kind} {fingerprint} is not known")).map_err(|f| f.next(format!("pitstop inventory trust {node}")))
-            }
+            Verdict::Unknown => denied(format!("{whom}: its host key {kind} {fingerprint} is not known")).map_err(|f| {
+                f.next(format!(
+                    "compare with `ssh-keygen -l` on the host itself, then write it into known_hosts, or into trust.toml as one of the host_keys of {node}"
+                ))
+            }),
             Verdict::Changed => {
                 denied(format!("{whom}: its host key changed: {kind} {fingerprint} is not what {by} has; something else answers, or it was installed anew"))
                     .map_err(|f| {
-                        f.next(format!(
-                            "compare with `ssh-keygen -l` on the host itself; if it is right, take the old key out of {by}, then pitstop inventory trust {node}"
-                        ))
+                        f.next(format!("compare with `ssh-keygen -l` on the host itself; if it is right, put it into {by} in place of the old key of {node}"))
                     })
             }
             Verdict::Revoked => {
