@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     engine::store::RunFilter,
-    report::{fold::fold, summary},
+    report::{fold::fold_lines, summary},
 };
 
 pub async fn run(cx: &Context, args: ReportArgs) -> Result<u8, Failure> {
@@ -25,7 +25,8 @@ pub async fn run(cx: &Context, args: ReportArgs) -> Result<u8, Failure> {
     }
     let plan = store.plan(&head.run).await.ok();
     let empty = || Failure::new(USAGE, format!("run {} has not begun", head.run)).next(format!("pitstop resume {}", head.run));
-    let report = fold(&store.load(&head.run, 0).await?, plan.as_ref()).ok_or_else(empty)?;
+    let lines = store.lines(&head.run, 0).await?;
+    let report = fold_lines(lines.iter().map(|(_, line)| line.as_str()), plan.as_ref()).ok_or_else(empty)?;
     if cx.json {
         cx.data(&report)?;
     } else {

@@ -3,7 +3,7 @@ use super::{args::RunsArgs, context::Context, failure::Failure};
 use crate::{
     engine::store::RunFilter,
     report::{
-        fold::fold,
+        fold::fold_lines,
         runs::{self, RunRow},
     },
 };
@@ -13,7 +13,8 @@ pub async fn run(cx: &Context, args: RunsArgs) -> Result<u8, Failure> {
     if cx.store_url()?.exists() {
         let store = cx.store().await?;
         for head in store.runs(&RunFilter { unfinished: args.unfinished, ..RunFilter::default() }).await? {
-            let report = fold(&store.load(&head.run, 0).await?, None);
+            let lines = store.lines(&head.run, 0).await?;
+            let report = fold_lines(lines.iter().map(|(_, line)| line.as_str()), None);
             rows.extend(report.map(|r| RunRow::of(&r, head.holder.map(|h| h.to_string()))));
         }
     }

@@ -36,6 +36,8 @@ pub struct Node {
     /// On the way back, without having been through.
     pub turned_back: Option<Fault>,
     pub blockers: Vec<Blocker>,
+    /// An intent has no answer yet, and its sender lives: nothing else may be intended. A step that panicked and a dead process send no answer any more.
+    pub awaiting: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -66,7 +68,9 @@ impl Node {
             // Preflight refused it just before it was touched.
             (Phase::Held { .. }, Event::NodeSkipped { why, .. }) if self.untouched() => n.phase = Phase::Skipped(why.clone()),
             (Phase::Waiting, Event::NodeAdmitted { inherits, .. }) => {
-                inherits.iter().for_each(|loan| _ = n.past.borrow(loan));
+                for loan in inherits {
+                    n.past.borrow(loan);
+                }
                 n.past.inherited = !inherits.is_empty();
                 n.phase = Phase::Ready { step: 0, attempt: 0, since: at };
             }
@@ -76,13 +80,15 @@ impl Node {
             }
             (Phase::Working { .. }, Event::WaitChanged { blockers, .. }) => n.blockers = blockers.clone(),
             (Phase::Working { step, attempt, .. }, Event::ActIntended { step: s, attempt: a, act, before, .. })
-                if step == s && attempt == a && !self.awaiting_answer() =>
+                if step == s && attempt == a && !self.awaiting =>
             {
                 n.past.opened = act.borrows.as_ref().is_some_and(|loan| n.past.borrow(loan));
+                n.awaiting = true;
                 n.past.acts.push(Done { step: *s, attempt: *a, act: act.clone(), before: before.clone(), at, answer: None });
             }
             (Phase::Working { .. }, Event::ActSettled { answer, .. }) => match n.past.acts.last_mut() {
-                Some(done) if done.answer.is_none() => {
+                Some(done) if self.awaiting => {
+                    n.awaiting = false;
                     done.answer = Some(answer.clone());
                     let act = done.act.clone();
                     match (answer, &act.returns, &act.borrows) {
@@ -97,6 +103,7 @@ impl Node {
             (Phase::Working { .. }, Event::LoanFoundPaid { loan, .. }) => n.past.pay(loan),
             (Phase::Working { step, attempt, .. }, Event::StepSettled { step: s, attempt: a, outcome, kind, .. }) if step == s && attempt == a => {
                 n.blockers.clear();
+                n.awaiting = false;
                 n.phase = match outcome {
                     Outcome::Done { evidence } => {
                         n.past.evidence.insert(kind.clone(), evidence.clone());
@@ -134,14 +141,9 @@ impl Node {
         Ok(n)
     }
 
-    /// An intent has no answer yet, and its sender lives: nothing else may be intended. After a resume the sender is gone.
-    fn awaiting_answer(&self) -> bool {
-        self.past.acts.last().is_some_and(|d| d.answer.is_none() && self.past.resumed_at.is_none_or(|r| r < d.at))
-    }
-
     /// A new process took over: what was working is ready again at the same attempt, and knows since when it can only watch.
     pub fn resumed(&self, at: Timestamp) -> Node {
-        let mut n = self.clone();
+        let mut n = Node { awaiting: false, ..self.clone() };
         if self.out() {
             n.past.resumed_at = Some(at);
         }

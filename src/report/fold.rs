@@ -252,6 +252,15 @@ pub fn fold(records: &[Record], plan: Option<&Plan>) -> Option<RunReport> {
     Some(report)
 }
 
+/// The same over what is stored, one text per record: an event of a newer program is counted, not a reason to show nothing.
+pub fn fold_lines<'a>(lines: impl IntoIterator<Item = &'a str>, plan: Option<&Plan>) -> Option<RunReport> {
+    let read: Vec<Option<Record>> = lines.into_iter().map(|line| serde_json::from_str(line).ok()).collect();
+    let known: Vec<Record> = read.iter().flatten().cloned().collect();
+    let mut report = fold(&known, plan)?;
+    report.unknown_events = read.iter().filter(|r| r.is_none()).count() as u64;
+    Some(report)
+}
+
 impl RunReport {
     pub fn begin(record: &Record, plan: Option<&Plan>) -> Option<RunReport> {
         let Event::RunStarted { cluster, group, playbook, plan: digest, program, by, reason, nodes, .. } = &record.event else { return None };

@@ -44,7 +44,9 @@ impl NodeReport {
             Event::NodeAdmitted { inherits, .. } => {
                 self.admitted.get_or_insert(at);
                 (self.end, self.since) = (NodeState::InWork, Some(at));
-                inherits.iter().for_each(|loan| _ = self.borrow(loan));
+                for loan in inherits {
+                    self.borrow(loan);
+                }
                 self.inherited = !inherits.is_empty();
             }
             Event::StepStarted { kind, attempt, .. } => {

@@ -349,7 +349,7 @@ impl<'a> Lived<'a> {
                 self.refused("turned back at work", turned());
                 if awaited {
                     self.refused("two acts in the air", intended(step, attempt));
-                } else if n.past.acts.last().is_none_or(|d| d.answer.is_some()) {
+                } else {
                     self.refused("an answer to nothing", Event::ActSettled { node: node.clone(), answer: Answer::Accepted });
                 }
             }

@@ -174,13 +174,17 @@ impl Told {
                 match answer {
                     Answer::Accepted => {
                         // Only an accepted give-back closes.
-                        act.returns.iter().for_each(|id| drop(self.owed.remove(id)));
+                        if let Some(id) = &act.returns {
+                            self.owed.remove(id);
+                        }
                     }
                     // Provably nothing happened: closes what this very act opened, and nothing else.
                     Answer::Failed(_) => {
                         let own = act.borrows.filter(|l| self.owed.get(&l.id).is_some_and(|o| o.by == Some(self.acts)));
                         covered.extend(own.is_some().then_some("failed borrow"));
-                        own.iter().for_each(|l| drop(self.owed.remove(&l.id)));
+                        if let Some(loan) = own {
+                            self.owed.remove(&loan.id);
+                        }
                     }
                     Answer::Unknown(_) => {}
                 }
