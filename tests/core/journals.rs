@@ -1,8 +1,6 @@
 //! Journals of every release stay readable: what was written then loads, folds and is reported by this program.
 use super::*;
-use pitstop::{
-    report::fold::{RunState, fold, fold_lines},
-};
+use pitstop::report::fold::{RunState, fold, fold_lines};
 use std::path::Path;
 
 fn journals() -> Vec<(String, Vec<String>)> {
@@ -80,7 +78,8 @@ fn an_unknown_event_stops_a_resume_and_not_a_report() {
         let whole = fold(&records(&lines), None).unwrap();
         // A newer program wrote something between; the numbers go on.
         let at = lines.len() / 2;
-        let stranger = |seq: usize| json!({ "run": whole.run, "seq": seq, "id": "x", "token": 1, "at": "2027-01-01T00:00:00Z", "event": "node_teleported", "node": "x" });
+        let stranger =
+            |seq: usize| json!({ "run": whole.run, "seq": seq, "id": "x", "token": 1, "at": "2027-01-01T00:00:00Z", "event": "node_teleported", "node": "x" });
         let renumbered = |line: &String| {
             let mut value: Value = serde_json::from_str(line).unwrap();
             value["seq"] = json!(value["seq"].as_u64().unwrap() + 1);
