@@ -245,6 +245,10 @@ fn after_refusal(config: &Config, seen: &Seen, sent_so_far: &[Done], sent: Reset
     let wait = |why: String| Next::Wait(vec![Blocker::new("BMC", why)]);
     match fault.kind {
         FaultKind::Denied | FaultKind::Invalid | FaultKind::Unknown => Next::Hold(fault.clone()),
+        // Somebody else switched it on: what boots now is not disturbed.
+        _ if sent == ResetType::On && seen.power == Power::On => wait("power is on, waiting for its boot".into()),
+        FaultKind::Unable if sent == ResetType::On => Next::Hold(fault.clone()),
+        FaultKind::Unable if seen.power == Power::Unknown => wait(fault.to_string()),
         // It has no such verb: the next rung, at once.
         FaultKind::Unable => next_rung(config, seen, sent_so_far, marked).map_or_else(|| Next::Hold(fault.clone()), |verb| send(verb, config, seen)),
         // Nothing was sent, or it would not right now: the same again, in a while.
@@ -257,6 +261,10 @@ fn after_refusal(config: &Config, seen: &Seen, sent_so_far: &[Done], sent: Reset
 }
 
 fn next_rung(config: &Config, seen: &Seen, sent_so_far: &[Done], marked: bool) -> Option<ResetType> {
+    // What the BMC lists changes with its state: a way that was taken once was the first one, whatever it lists now.
+    if config.then == Then::Hold && sent_so_far.iter().any(Done::may_have_happened) {
+        return None;
+    }
     let sent: Vec<ResetType> = sent_so_far.iter().filter_map(verb).collect();
     rungs(config, seen, marked).into_iter().find(|v| !sent.contains(v)).or_else(|| {
         // The BMC said that it takes the verb and then refused it as unknown: the plainest one is left.
