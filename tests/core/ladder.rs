@@ -135,12 +135,7 @@ fn last_accepted(sent: &[Done]) -> bool {
 
 #[test]
 fn the_ladder_never_sends_what_it_must_not() {
-<<<<<<< HEAD
-    let mut runner =
-        TestRunner::new(Config { cases: cases(8000), max_shrink_iters: 20_000, max_shrink_time: 20_000, failure_persistence: None, ..Config::default() });
-=======
     let mut runner = runner(3000);
->>>>>>> t-core
     let covered = std::cell::RefCell::new(BTreeSet::new());
     let result = runner.run(&vec(any::<u8>(), 20..400), |bytes| {
         let mut c = Choices { bytes: &bytes, at: 0 };

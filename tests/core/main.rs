@@ -64,12 +64,7 @@ fn fault(kind: FaultKind) -> Fault {
 
 #[test]
 fn whatever_happens_no_rule_is_broken_and_every_run_comes_to_rest() {
-<<<<<<< HEAD
-    let mut runner =
-        TestRunner::new(Config { cases: cases(1500), max_shrink_iters: 20_000, max_shrink_time: 20_000, failure_persistence: None, ..Config::default() });
-=======
     let mut runner = runner(500);
->>>>>>> t-core
     let seen = std::cell::RefCell::new(BTreeMap::<&'static str, u32>::new());
     let result = runner.run(&vec(any::<u8>(), 40..1200), |bytes| {
         let mut lived = Lived::new(Choices { bytes: &bytes, at: 0 });
