@@ -75,7 +75,7 @@ pub fn run(conn: &Connection, mut channel: Channel, command: &Command, stop: &mu
     let mut deaf = Stop::never();
     let mut over = false;
     if !matches!(end, End::Lost(_)) && conn.drive(ending, &mut deaf, || channel.send_eof()).is_ok() {
-        over = matches!(pump(conn, &mut channel, &mut Vec::new(), &mut seen, ending, &mut deaf), End::Streams | End::Trailer) && seen.status().is_some();
+        over = matches!(pump(conn, &mut channel, &[], &mut seen, ending, &mut deaf), End::Streams | End::Trailer) && seen.status().is_some();
     }
     let fault = match end {
         End::Limit if over => Fault::new(FaultKind::Unknown, format!("{what}: cut at its limit of {}; ended on the host", command.limit)),
