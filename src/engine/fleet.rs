@@ -190,7 +190,9 @@ impl Fleet {
             _ => return Ok(Command::Survey),
         };
         // A node of ours that stands open is counted already; the one that wants in does not stand in its own way.
-        let counted = |member: &str| ours.iter().copied().chain([name]).any(|n| plan.nodes.get(n).is_some_and(|p| p.seats.iter().any(|s| s.cluster == plan.cluster && s.node == member)));
+        let counted = |member: &str| {
+            ours.iter().copied().chain([name]).any(|n| plan.nodes.get(n).is_some_and(|p| p.seats.iter().any(|s| s.cluster == plan.cluster && s.node == member)))
+        };
         let others: Vec<String> = foreign.iter().filter(|(member, _)| !counted(member)).map(|(member, why)| format!("{member} ({why})")).collect();
         if ours.len() + others.len() >= most as usize {
             return no_room(others);

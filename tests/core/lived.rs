@@ -300,7 +300,8 @@ impl<'a> Lived<'a> {
         let n = self.fleet.nodes[&node].clone();
         let awaited = self.awaited.contains(&node);
         let started = |step, attempt| Event::StepStarted { node: node.clone(), step, kind: "x".into(), attempt };
-        let settled = |step, attempt| Event::StepSettled { node: node.clone(), step, kind: "x".into(), attempt, outcome: Outcome::Done { evidence: Value::Null } };
+        let settled =
+            |step, attempt| Event::StepSettled { node: node.clone(), step, kind: "x".into(), attempt, outcome: Outcome::Done { evidence: Value::Null } };
         let intended =
             |step, attempt| Event::ActIntended { node: node.clone(), step, attempt, act: Act::new("edge", "x", Repeat::Freely), before: Value::Null };
         let ended = |end| Event::NodeEnded { node: node.clone(), end };

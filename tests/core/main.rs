@@ -71,9 +71,32 @@ fn whatever_happens_no_rule_is_broken_and_every_run_comes_to_rest() {
     }
     // A generator that never gets there proves nothing.
     for what in [
-        "done", "returned", "out", "inherited", "held", "turned back", "power", "canary", "second out", "full by others", "full by label", "window", "budget",
-        "no room", "person", "stopped", "finished", "resumed", "blind", "first picture", "failed borrow", "found paid", "back in time", "skipped while held",
-        "kept out", "illegal refused",
+        "done",
+        "returned",
+        "out",
+        "inherited",
+        "held",
+        "turned back",
+        "power",
+        "canary",
+        "second out",
+        "full by others",
+        "full by label",
+        "window",
+        "budget",
+        "no room",
+        "person",
+        "stopped",
+        "finished",
+        "resumed",
+        "blind",
+        "first picture",
+        "failed borrow",
+        "found paid",
+        "back in time",
+        "skipped while held",
+        "kept out",
+        "illegal refused",
     ] {
         assert!(seen.borrow().contains_key(what), "no history had `{what}`: {:?}", seen.borrow());
     }
