@@ -55,13 +55,11 @@ impl Machine {
         Ok(machine)
     }
 
-    /// Does the OS run? What was asked for on the host is passed to the rack on the way.
-    pub fn tick(&self) -> bool {
-        let Some(seen) = self.rack.seen(&self.name) else { return false };
-        if seen.up {
-            self.obey(&seen);
-        }
-        seen.up
+    /// The boot id of the OS that runs now. What was asked for on the host is passed to the rack on the way.
+    pub fn boot(&self) -> Option<String> {
+        let seen = self.rack.seen(&self.name).filter(|seen| seen.up)?;
+        self.obey(&seen);
+        Some(seen.boot_id)
     }
 
     fn obey(&self, seen: &Seen) {
@@ -163,7 +161,7 @@ impl Machine {
 
     /// `None`: a shell that reads its commands.
     pub fn start(&self, line: Option<&str>) -> io::Result<Run> {
-        self.tick();
+        self.boot();
         self.write()?;
         let mut command = Command::new("/bin/sh");
         if let Some(line) = line {
