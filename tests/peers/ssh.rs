@@ -439,7 +439,7 @@ impl Lab {
             services: vec!["multipathd".into(), "node-agent".into()],
             quirks: Quirks::default(),
         };
-        let rack = Rack::new(vec![spec], Pace { scale: 0.002, ..Pace::default() }, Box::new(fs::File::create(dir.path().join("rack.jsonl")).unwrap()));
+        let rack = Rack::new(vec![spec], Pace { scale: 0.02, ..Pace::default() }, Box::new(fs::File::create(dir.path().join("rack.jsonl")).unwrap()));
         let (host_key, client) = (lab::new_key("host"), lab::new_key("client"));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();

@@ -55,13 +55,11 @@ impl Machine {
         Ok(machine)
     }
 
-    /// Does the OS run? What was asked for on the host is passed to the rack on the way.
-    pub fn tick(&self) -> bool {
-        let Some(seen) = self.rack.seen(&self.name) else { return false };
-        if seen.up {
-            self.obey(&seen);
-        }
-        seen.up
+    /// The boot id of the OS that runs now. What was asked for on the host is passed to the rack on the way.
+    pub fn boot(&self) -> Option<String> {
+        let seen = self.rack.seen(&self.name).filter(|seen| seen.up)?;
+        self.obey(&seen);
+        Some(seen.boot_id)
     }
 
     fn obey(&self, seen: &Seen) {
@@ -163,7 +161,7 @@ impl Machine {
 
     /// `None`: a shell that reads its commands.
     pub fn start(&self, line: Option<&str>) -> io::Result<Run> {
-        self.tick();
+        self.boot();
         self.write()?;
         let mut command = Command::new("/bin/sh");
         if let Some(line) = line {
@@ -191,17 +189,26 @@ pub struct Run {
 impl Drop for Run {
     fn drop(&mut self) {
         let Some(pid) = self.child.id().filter(|_| !self.over) else { return };
+        // Stopped first, until no new one turns up: what is killed while it forks leaves a child nobody finds.
         let mut doomed = vec![pid];
-        let parents = parents();
-        let mut at = 0;
-        while let Some(parent) = doomed.get(at).copied() {
-            doomed.extend(parents.iter().filter(|(_, p)| *p == parent).map(|(child, _)| *child));
-            at += 1;
+        signal("STOP", &doomed);
+        loop {
+            let new: Vec<u32> =
+                parents().into_iter().filter(|(child, parent)| doomed.contains(parent) && !doomed.contains(child)).map(|(child, _)| child).collect();
+            if new.is_empty() {
+                break;
+            }
+            signal("STOP", &new);
+            doomed.extend(new);
         }
-        let list: String = doomed.iter().map(|pid| format!(" {pid}")).collect();
-        // `kill` of the shell: there is no other without unsafe code.
-        std::process::Command::new("/bin/sh").args(["-c", &format!("kill -KILL{list} 2>/dev/null")]).status().ok();
+        signal("KILL", &doomed);
     }
+}
+
+/// By the shell's `kill`: there is no other without unsafe code.
+fn signal(name: &str, pids: &[u32]) {
+    let list: String = pids.iter().map(|pid| format!(" {pid}")).collect();
+    std::process::Command::new("/bin/sh").args(["-c", &format!("kill -s {name}{list} 2>/dev/null")]).status().ok(); // some have ended by themselves
 }
 
 /// (process, parent) of every process.

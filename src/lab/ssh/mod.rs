@@ -64,11 +64,13 @@ pub async fn serve(server: Server, listener: TcpListener) -> io::Result<()> {
         };
         // Dropping the set cuts every connection and its commands.
         let mut links = JoinSet::new();
-        while machine.tick() {
+        let boot = machine.boot();
+        // Not only while it is up: a scaled boot may be over between two looks.
+        while boot.is_some() && machine.boot() == boot {
             tokio::select! {
                 accepted = open.accept() => {
                     let Ok((stream, _)) = accepted else { continue };
-                    if !machine.tick() { break }
+                    if machine.boot() != boot { break }
                     let asked = Asked { machine: Arc::clone(&machine), key: server.authorized_key.clone() };
                     links.spawn(link(Arc::clone(&config), stream, asked));
                 }
@@ -90,7 +92,7 @@ async fn wait_for_boot(machine: &Machine, address: SocketAddr) -> io::Result<Tcp
             // Sockets of cut connections may hold the port for a moment.
             socket = held.bind(&address.into()).is_ok().then_some(held);
         }
-        if machine.tick()
+        if machine.boot().is_some()
             && let Some(held) = socket.take()
         {
             held.listen(128)?;
