@@ -11,7 +11,7 @@ use crate::{
     engine::{
         fleet::Fleet,
         run::{Ended, Engine, LEASE},
-        store::{Lock, Owner, Store, crash::Crash},
+        store::{Lock, Owner, RunFilter, Store, crash::Crash},
     },
     event::{Event, Record, Stop},
     model::{ClusterName, LeaseAnswer, RunId},
@@ -36,15 +36,12 @@ pub struct Job {
     pub plan: Plan,
     pub digest: String,
     pub lock: Lock,
-    /// Held this cluster's lock before us and never gave it up: dead, as the lock is ours now.
-    pub before: Option<Owner>,
 }
 
-pub async fn locked(store: &dyn Store, cluster: &ClusterName, owner: &Owner, run: &RunId) -> Result<(Lock, Option<Owner>), Failure> {
+pub async fn locked(store: &dyn Store, cluster: &ClusterName, owner: &Owner, run: &RunId) -> Result<Lock, Failure> {
     use crate::engine::store::StoreError;
-    let before = store.last_owner(cluster).await?;
     match store.lock(cluster, owner, Some(run), LEASE).await {
-        Ok(lock) => Ok((lock, before)),
+        Ok(lock) => Ok(lock),
         Err(StoreError::Locked { by, since, run }) => {
             let of = run.map(|r| format!(", run {r}")).unwrap_or_default();
             Err(Failure::new(LOCKED, format!("{cluster} is held by {by} since {since}{of}")).next("pitstop status --watch, or wait for it"))
@@ -73,8 +70,8 @@ pub async fn all(cx: &Context, store: Arc<dyn Store>, jobs: Vec<Job>, test: &Tes
     let mut held = Vec::new();
     for job in &jobs {
         let (nodes, clusters) = connect::for_run(cx, &job.run, &job.plan, cx.global.reason.clone())?;
-        let leases = leases(&clusters, &job.lock.owner, job.before.as_ref()).await?;
-        held.extend(leases.iter().cloned().map(|c| (c, job.lock.owner.mark())));
+        let leases = leases(&*store, &clusters, job).await?;
+        held.extend(leases.iter().cloned().map(|c| (c, job.lock.owner.mark(&job.run))));
         let cluster = clusters.get(&job.plan.cluster).cloned().ok_or_else(|| Failure::new(INTERNAL, "BUG: the plan does not hold its own cluster"))?;
         let told = observer.clone();
         engines.push(Engine {
@@ -153,15 +150,16 @@ fn observer(cx: &Context) -> Box<dyn Observer> {
 
 /// The cluster's own lock, where it can carry one: a current one of another owner is exit 8 whatever our store says.
 /// Only one that an engine of this very store left when it died is taken over at once: our own lock proves that it is gone.
-async fn leases(clusters: &BTreeMap<ClusterName, Arc<dyn Cluster>>, owner: &Owner, before: Option<&Owner>) -> Result<Vec<Arc<dyn Cluster>>, Failure> {
+async fn leases(store: &dyn Store, clusters: &BTreeMap<ClusterName, Arc<dyn Cluster>>, job: &Job) -> Result<Vec<Arc<dyn Cluster>>, Failure> {
+    let mark = job.lock.owner.mark(&job.run);
     let mut taken = Vec::new();
     for (name, cluster) in clusters {
-        let mut answer = cluster.lease(&owner.mark(), LEASE).await?;
-        if let (LeaseAnswer::Held { by, .. }, Some(before)) = (&answer, before)
-            && *by == before.mark()
+        let mut answer = cluster.lease(&mark, LEASE).await?;
+        if let LeaseAnswer::Held { by, .. } = &answer
+            && left_behind(store, by, &job.run).await?
         {
             cluster.drop_lease(by).await?;
-            answer = cluster.lease(&owner.mark(), LEASE).await?;
+            answer = cluster.lease(&mark, LEASE).await?;
         }
         match answer {
             LeaseAnswer::Ours => taken.push(cluster.clone()),
@@ -173,6 +171,20 @@ async fn leases(clusters: &BTreeMap<ClusterName, Arc<dyn Cluster>>, owner: &Owne
         }
     }
     Ok(taken)
+}
+
+/// By a run of this store that nobody works on.
+async fn left_behind(store: &dyn Store, mark: &str, ours: &RunId) -> Result<bool, Failure> {
+    let Some(run) = Owner::run_of(mark) else { return Ok(false) };
+    if run == *ours {
+        return Ok(true);
+    }
+    let heads = store.runs(&RunFilter::default()).await?;
+    match heads.iter().find(|h| h.run == run) {
+        Some(head) => Ok(head.holder.is_none()),
+        // It died before its first record.
+        None => Ok(store.plan(&run).await.is_ok()),
+    }
 }
 
 fn ended(run: &RunId, error: Ended) -> Failure {

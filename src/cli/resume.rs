@@ -62,10 +62,10 @@ pub async fn take_up(cx: &Context, store: Arc<dyn Store>, heads: Vec<RunHead>, t
             finished = Some(head.run);
             continue;
         }
-        let (lock, before) = launch::locked(&*store, &head.cluster, &owner, &head.run).await?;
+        let lock = launch::locked(&*store, &head.cluster, &owner, &head.run).await?;
         let plan = store.plan(&head.run).await?;
         let digest = super::plan::digest_of(&plan);
-        jobs.push(Job { run: head.run, plan, digest, lock, before });
+        jobs.push(Job { run: head.run, plan, digest, lock });
     }
     match (jobs.is_empty(), finished) {
         (true, Some(run)) => {

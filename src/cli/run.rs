@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     drivers::cluster::Ask,
-    engine::store::{Lock, Owner, Store},
+    engine::store::{Lock, Store},
     model::{ClusterName, NodeName, RunId},
     plan::{Input, Plan, drift, make},
     survey,
@@ -51,7 +51,7 @@ pub async fn run(cx: &Context, args: RunArgs) -> Result<u8, Failure> {
     Ok(code)
 }
 
-type Locks = BTreeMap<ClusterName, (RunId, Lock, Option<Owner>)>;
+type Locks = BTreeMap<ClusterName, (RunId, Lock)>;
 
 /// In name order, so that two commands never wait for each other; then nothing unfinished may be in the way.
 async fn take(cx: &Context, store: &dyn Store, clusters: &BTreeSet<ClusterName>, nodes: &BTreeSet<NodeName>) -> Result<Locks, Failure> {
@@ -59,8 +59,8 @@ async fn take(cx: &Context, store: &dyn Store, clusters: &BTreeSet<ClusterName>,
     let mut locks = Locks::new();
     for cluster in clusters {
         let run = launch::new_run();
-        let (lock, before) = launch::locked(store, cluster, &owner, &run).await?;
-        locks.insert(cluster.clone(), (run, lock, before));
+        let lock = launch::locked(store, cluster, &owner, &run).await?;
+        locks.insert(cluster.clone(), (run, lock));
     }
     history::refuse_unfinished(&history::unfinished(store, clusters, nodes).await?)?;
     Ok(locks)
@@ -69,16 +69,15 @@ async fn take(cx: &Context, store: &dyn Store, clusters: &BTreeSet<ClusterName>,
 async fn submit(store: &dyn Store, plans: Vec<Plan>, locks: &mut Locks) -> Result<Vec<Job>, Failure> {
     let mut jobs = Vec::new();
     for plan in plans {
-        let (run, lock, before) =
-            locks.remove(&plan.cluster).ok_or_else(|| Failure::new(super::failure::INTERNAL, format!("BUG: no lock for {}", plan.cluster)))?;
+        let (run, lock) = locks.remove(&plan.cluster).ok_or_else(|| Failure::new(super::failure::INTERNAL, format!("BUG: no lock for {}", plan.cluster)))?;
         let digest = store.submit(&run, &plan).await?;
-        jobs.push(Job { run, plan, digest, lock, before });
+        jobs.push(Job { run, plan, digest, lock });
     }
     Ok(jobs)
 }
 
 async fn give_up(store: &dyn Store, locks: Locks) {
-    for (_, (_, lock, _)) in locks {
+    for (_, (_, lock)) in locks {
         store.unlock(&lock).await.ok(); // freed with the process at the latest
     }
 }

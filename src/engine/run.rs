@@ -129,7 +129,7 @@ impl Engine {
             if !renewing && !self.leases.is_empty() && since(renewed_at, now) >= LEASE / 3 {
                 renewing = true;
                 renewed_at = now;
-                let (leases, owner) = (self.leases.clone(), self.lock.owner.mark());
+                let (leases, owner) = (self.leases.clone(), self.lock.owner.mark(&self.run));
                 side.spawn(async move { Side::Renewed(renew(&leases, &owner).await) });
             }
             if since(read_inbox_at, now) >= inbox {

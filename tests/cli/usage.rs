@@ -51,7 +51,7 @@ fn never_all_by_omission() {
     std::fs::create_dir(home.path().join("inventory")).unwrap();
     std::fs::write(
         home.path().join("inventory/a.toml"),
-        "[clusters.none.none]\nvouched = \"spare\"\n[[nodes]]\nname = \"db[1-3]\"\ncluster = \"none\"\nbmc.ipmi = { host = \"192.0.2.1\", username = { env = \"U\" }, password = { env = \"P\" } }\n",
+        "[clusters.none.none]\nvouched = \"spare\"\n[[nodes]]\nname = \"db[1-3]\"\ncluster = \"none\"\nbmc.ipmi = { host = \"192.0.2.{n}\", username = { env = \"U\" }, password = { env = \"P\" } }\n",
     )
     .unwrap();
     ask(home.path(), &["inventory"]).ends(0);

@@ -75,9 +75,6 @@ impl Store for Crash {
     async fn lock(&self, cluster: &ClusterName, owner: &Owner, run: Option<&RunId>, lease: Duration) -> Result<Lock, StoreError> {
         self.inner.lock(cluster, owner, run, lease).await
     }
-    async fn last_owner(&self, cluster: &ClusterName) -> Result<Option<Owner>, StoreError> {
-        self.inner.last_owner(cluster).await
-    }
     async fn renew(&self, lock: &Lock) -> Result<Until, StoreError> {
         self.inner.renew(lock).await
     }

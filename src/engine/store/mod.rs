@@ -38,9 +38,13 @@ pub struct Owner {
     pub id: String,
 }
 impl Owner {
-    /// As a lock outside of our store names it: unlike what people are shown, no other process's, here or elsewhere, is ever the same.
-    pub fn mark(&self) -> String {
-        format!("{self} {}", self.id.get(..8).unwrap_or(&self.id))
+    /// As a lock outside of our store names it: with the run, so that whoever has that run in his store knows whose it is.
+    pub fn mark(&self, run: &RunId) -> String {
+        format!("{self} run {run}")
+    }
+    /// The run that such a mark names.
+    pub fn run_of(mark: &str) -> Option<RunId> {
+        mark.rsplit_once(" run ").map(|(_, run)| RunId(run.to_owned()))
     }
 }
 impl fmt::Display for Owner {
@@ -129,10 +133,6 @@ pub trait Store: Send + Sync {
     fn describe(&self) -> String;
     /// Takes the cluster for `owner`, or says who has it. Idempotent for the same owner. `run` is shown to others.
     async fn lock(&self, cluster: &ClusterName, owner: &Owner, run: Option<&RunId>, lease: Duration) -> Result<Lock, StoreError>;
-    /// Who held the cluster last, unless it was given up in order: asked before `lock`, so that a lock outside can be taken over from the dead.
-    async fn last_owner(&self, _cluster: &ClusterName) -> Result<Option<Owner>, StoreError> {
-        Ok(None)
-    }
     /// Prolongs it. The new end counts from before the question was sent.
     async fn renew(&self, lock: &Lock) -> Result<Until, StoreError>;
     async fn unlock(&self, lock: &Lock) -> Result<(), StoreError>;

@@ -248,11 +248,6 @@ impl Store for Sqlite {
         .await
     }
 
-    async fn last_owner(&self, cluster: &ClusterName) -> Result<Option<Owner>, StoreError> {
-        let cluster = cluster.clone();
-        self.with(move |inner| Ok(lock_row(&inner.connection, &cluster).map_err(unavailable)?.and_then(|row| row.owner))).await
-    }
-
     async fn renew(&self, lock: &Lock) -> Result<Until, StoreError> {
         let lock = lock.clone();
         self.with(move |inner| {
