@@ -40,7 +40,7 @@ pub struct Owner {
 impl Owner {
     /// As a lock outside of our store names it: with the run, so that whoever has that run in his store knows whose it is.
     pub fn mark(&self, run: &RunId) -> String {
-        format!("{self} run {run}")
+        format!("{self} run {}", run.0)
     }
     /// The run that such a mark names.
     pub fn run_of(mark: &str) -> Option<RunId> {
