@@ -12,8 +12,11 @@ use tokio::net::UdpSocket;
 /// Per datagram of the corpus.
 const MUTATIONS: u64 = 3000;
 
-/// Name, and datagrams with their direction: to the BMC?
-fn corpus() -> Vec<(String, Vec<(bool, Vec<u8>)>)> {
+/// Datagrams with their direction: to the BMC?
+type Conversation = Vec<(bool, Vec<u8>)>;
+
+/// By name.
+fn corpus() -> Vec<(String, Conversation)> {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus/rmcp");
     let bytes = |hex: &str| (0..hex.len() / 2).map(|n| u8::from_str_radix(&hex[2 * n..2 * n + 2], 16).unwrap()).collect();
     let read = |file: std::fs::DirEntry| {

@@ -1,6 +1,7 @@
 //! The real steps, guards, task loop, dispatcher and pure core over an in-memory world on a paused clock:
 //! a fault script per call, a crash around every append, a kill at any second. All invariants are asserted after every run.
 //! `PITSTOP_SIM_SEEDS=100000` makes the random part a soak; a failing case prints its seed, `PITSTOP_SIM_SEED=N` repeats it alone.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on may panic")]
 mod limits;
 mod moment;
 mod rogue;
@@ -200,7 +201,7 @@ impl Sim {
     }
 
     /// Runs, and resumes after every death, until it comes to rest.
-    async fn to_rest(&mut self, first_cut: Cut) -> Fleet {
+    async fn until_rest(&mut self, first_cut: Cut) -> Fleet {
         let mut cut = first_cut;
         loop {
             let (_keep, requests) = mpsc::channel(1);
@@ -223,7 +224,7 @@ impl Sim {
             let request = Request { id: format!("{node} {decision:?}"), at: self.clock.now(), by: "test".into(), ask };
             self.world.store.ask(&self.world.run, &request).await.unwrap();
         }
-        self.to_rest(Cut::Never).await
+        self.until_rest(Cut::Never).await
     }
 
     /// Everything of safety.md that this world can show.
@@ -285,7 +286,7 @@ fn paused<T>(f: impl Future<Output = T>) -> T {
 fn run_quietly(case: Case, name: &str) -> (Sim, Fleet) {
     paused(async {
         let mut sim = Sim::new(case);
-        let fleet = sim.to_rest(Cut::Never).await;
+        let fleet = sim.until_rest(Cut::Never).await;
         sim.assert_invariants(&fleet, name).await;
         (sim, fleet)
     })
@@ -397,7 +398,7 @@ fn inv_06_a_crash_around_every_append_ends_the_same() {
                 paused(async {
                     let mut sim = Sim::new(Case { how, ..Case::default() });
                     sim.world.store.crash_at(n, after);
-                    let fleet = sim.to_rest(Cut::Never).await;
+                    let fleet = sim.until_rest(Cut::Never).await;
                     died |= sim.processes > 1;
                     let name = format!("{how}, crash at append {n}, after: {after}");
                     sim.assert_invariants(&fleet, &name).await;
@@ -430,7 +431,7 @@ fn inv_06_a_kill_at_every_second_ends_the_same() {
     for second in 0..420u64 {
         paused(async {
             let mut sim = Sim::new(Case::default());
-            let fleet = sim.to_rest(Cut::After(Duration::from_millis(second * 1000 + 137))).await;
+            let fleet = sim.until_rest(Cut::After(Duration::from_millis(second * 1000 + 137))).await;
             let name = format!("kill after {second} s");
             sim.assert_invariants(&fleet, &name).await;
             // The quiet period is longer than this BMC's lag: nothing needs a person.
@@ -467,7 +468,7 @@ fn random_faults_and_deaths_break_no_invariant() {
                 sim.world.store.crash_at(1 + dice.roll(60), dice.roll(2) == 0);
             }
             let cut = if dice.roll(2) == 0 { Cut::After(Duration::from_secs(dice.roll(600))) } else { Cut::Never };
-            let fleet = sim.to_rest(cut).await;
+            let fleet = sim.until_rest(cut).await;
             sim.assert_invariants(&fleet, &format!("seed {seed}")).await;
             done += fleet.nodes.values().filter(|n| n.phase == Phase::Ended(End::Done)).count();
             other += fleet.nodes.values().filter(|n| n.phase != Phase::Ended(End::Done)).count();
@@ -492,7 +493,7 @@ fn a_stop_takes_nodes_in_work_through_and_admits_no_more() {
         assert_eq!(fleet.nodes.values().filter(|n| n.phase == Phase::Ended(End::Done)).count(), 1);
         assert!(!fleet.finished, "a resume takes up the rest");
         sim.world.store.restart();
-        let fleet = sim.to_rest(Cut::Never).await;
+        let fleet = sim.until_rest(Cut::Never).await;
         assert!(fleet.finished && fleet.nodes.values().all(|n| n.phase == Phase::Ended(End::Done)));
         sim.assert_invariants(&fleet, "drain, resumed").await;
     });
@@ -512,7 +513,7 @@ fn a_stop_that_settles_leaves_nodes_for_the_resume() {
             let fleet = sim.process(Cut::Never, requests).await.unwrap().unwrap();
             assert!(!fleet.finished && fleet.halted.is_some());
             sim.world.store.restart();
-            let fleet = sim.to_rest(Cut::Never).await;
+            let fleet = sim.until_rest(Cut::Never).await;
             assert!(fleet.nodes.values().all(|n| n.phase == Phase::Ended(End::Done)), "{second}");
             sim.assert_invariants(&fleet, "settle, resumed").await;
         });

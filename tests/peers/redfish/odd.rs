@@ -268,7 +268,7 @@ async fn only_off_is_off() {
         let mock = Mock::start(move |a| {
             let mut doc = system();
             doc["PowerState"] = shown.clone();
-            (a.path == SYSTEM).then(|| Answer::Json(200, doc))
+            (a.path == SYSTEM).then_some(Answer::Json(200, doc))
         })
         .await;
         assert_eq!(mock.bmc(json!({})).look().await.unwrap().power, power, "{state}");
@@ -293,7 +293,7 @@ async fn a_token_goes_to_one_origin_only() {
     let mock = Mock::start(move |a| {
         let mut doc = system();
         doc["Actions"]["#ComputerSystem.Reset"]["target"] = json!(target);
-        (a.path == SYSTEM).then(|| Answer::Json(200, doc))
+        (a.path == SYSTEM).then_some(Answer::Json(200, doc))
     })
     .await;
     let fault = power(&*mock.bmc(json!({})), ResetType::ForceOff).await.unwrap_err();
