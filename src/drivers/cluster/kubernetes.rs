@@ -322,7 +322,8 @@ enum Hold {
 }
 
 fn is_ours(kube: &KubeNode, ask: &Ask) -> bool {
-    kube.run().is_some() && kube.run() == ask.run.as_ref().map(|r| r.0.as_str())
+    // A run that took over what an earlier one left out took over its mark too.
+    kube.run().is_some_and(|mark| ask.run.iter().chain(&ask.inherited).any(|run| run.0 == mark))
 }
 
 fn held_by(kube: &KubeNode, ask: &Ask) -> Hold {
