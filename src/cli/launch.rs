@@ -11,7 +11,7 @@ use crate::{
     engine::{
         fleet::Fleet,
         run::{Ended, Engine, LEASE},
-        store::{Lock, Owner, Store, crash::Crash},
+        store::{Lock, Owner, RunFilter, Store, crash::Crash},
     },
     event::{Event, Record, Stop},
     model::{ClusterName, LeaseAnswer, RunId},
@@ -67,10 +67,24 @@ pub async fn all(cx: &Context, store: Arc<dyn Store>, jobs: Vec<Job>, test: &Tes
     let observer: Arc<Mutex<Box<dyn Observer>>> = Arc::new(Mutex::new(observer(cx)));
     let group = (jobs.len() > 1).then(|| new_run().0);
     let mut engines = Vec::new();
-    let mut held = Vec::new();
+    let mut held: Vec<(Arc<dyn Cluster>, String)> = Vec::new();
     for job in &jobs {
         let (nodes, clusters) = connect::for_run(cx, &job.run, &job.plan, cx.global.reason.clone())?;
-        let leases = leases(&clusters, &job.lock.owner).await?;
+        let leases = match leases(&clusters, &*store, job).await {
+            Ok(leases) => leases,
+            Err(failure) => {
+                for (cluster, owner) in held {
+                    cluster.drop_lease(&owner).await.ok(); // it expires by itself
+                }
+                // A run that has begun is still there, whatever its cluster says now.
+                let begun = !store.load(&job.run, 0).await?.is_empty() && failure.code != LOCKED;
+                return Err(if begun {
+                    Failure { code: UNFINISHED, ..failure }.next(format!("look at cluster {}, then pitstop resume {}", job.plan.cluster, job.run))
+                } else {
+                    failure
+                });
+            }
+        };
         held.extend(leases.iter().cloned().map(|c| (c, job.lock.owner.to_string())));
         let cluster = clusters.get(&job.plan.cluster).cloned().ok_or_else(|| Failure::new(INTERNAL, "BUG: the plan does not hold its own cluster"))?;
         let told = observer.clone();
@@ -149,10 +163,19 @@ fn observer(cx: &Context) -> Box<dyn Observer> {
 }
 
 /// The cluster's own lock, where it can carry one: a current one of another owner is exit 8 whatever our store says.
-async fn leases(clusters: &BTreeMap<ClusterName, Arc<dyn Cluster>>, owner: &Owner) -> Result<Vec<Arc<dyn Cluster>>, Failure> {
+async fn leases(clusters: &BTreeMap<ClusterName, Arc<dyn Cluster>>, store: &dyn Store, job: &Job) -> Result<Vec<Arc<dyn Cluster>>, Failure> {
+    let owner = &job.lock.owner;
     let mut taken = Vec::new();
     for (name, cluster) in clusters {
-        match cluster.lease(&owner.to_string(), LEASE).await? {
+        let mut answer = cluster.lease(&owner.to_string(), LEASE).await?;
+        if let LeaseAnswer::Held { by, .. } = &answer
+            && *name == job.plan.cluster
+            && died(store, name, by).await?
+        {
+            cluster.drop_lease(by).await?;
+            answer = cluster.lease(&owner.to_string(), LEASE).await?;
+        }
+        match answer {
             LeaseAnswer::Ours => taken.push(cluster.clone()),
             LeaseAnswer::Unsupported => {}
             LeaseAnswer::Held { by, since } => {
@@ -162,6 +185,17 @@ async fn leases(clusters: &BTreeMap<ClusterName, Arc<dyn Cluster>>, owner: &Owne
         }
     }
     Ok(taken)
+}
+
+/// The owner worked from this very store, and we hold the lock of its cluster there: its process is gone, its lease need not be waited for.
+async fn died(store: &dyn Store, cluster: &ClusterName, owner: &str) -> Result<bool, Failure> {
+    for head in store.runs(&RunFilter { cluster: Some(cluster.clone()), unfinished: false }).await? {
+        let worked = |event: &Event| matches!(event, Event::RunStarted { by, .. } | Event::RunResumed { by, .. } if by == owner);
+        if store.load(&head.run, 0).await?.iter().any(|record| worked(&record.event)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn ended(run: &RunId, error: Ended) -> Failure {
