@@ -67,23 +67,33 @@ pub async fn of(store: &dyn Store, clusters: &BTreeSet<ClusterName>, now: Timest
 }
 
 /// Runs on these clusters that have one of these nodes out. An expired lock is not a free one: a new run starts nothing beside them.
-pub async fn unfinished(store: &dyn Store, clusters: &BTreeSet<ClusterName>, nodes: &BTreeSet<NodeName>) -> Result<Vec<(RunHead, Vec<NodeName>)>, Failure> {
+pub async fn unfinished(
+    store: &dyn Store,
+    clusters: &BTreeSet<ClusterName>,
+    nodes: &BTreeSet<NodeName>,
+) -> Result<Vec<(RunHead, Vec<NodeName>, bool)>, Failure> {
     let mut found = Vec::new();
     for cluster in clusters {
         for head in store.runs(&RunFilter { cluster: Some(cluster.clone()), unfinished: true }).await? {
             let fleet = fold(store, &head.run).await?;
             let open: Vec<NodeName> = fleet.open().map(|(n, _)| n.clone()).filter(|n| nodes.contains(n)).collect();
             if !open.is_empty() {
-                found.push((head, open));
+                let held = fleet.open().all(|(_, n)| matches!(n.phase, Phase::Held { .. }));
+                found.push((head, open, held));
             }
         }
     }
     Ok(found)
 }
 
-pub fn refuse_unfinished(found: &[(RunHead, Vec<NodeName>)]) -> Result<(), Failure> {
-    let Some((head, open)) = found.first() else { return Ok(()) };
+pub fn refuse_unfinished(found: &[(RunHead, Vec<NodeName>, bool)]) -> Result<(), Failure> {
+    let Some((head, open, held)) = found.first() else { return Ok(()) };
     let nodes: Vec<String> = open.iter().map(ToString::to_string).collect();
+    // What waits for a person does not move by being resumed.
+    let next = match open.first() {
+        Some(node) if *held => format!("pitstop report {}, then pitstop release {node} retry, verify, return or keep-out", head.run),
+        _ => format!("pitstop resume {}", head.run),
+    };
     Err(Failure::new(
         UNFINISHED,
         format!(
@@ -94,5 +104,5 @@ pub fn refuse_unfinished(found: &[(RunHead, Vec<NodeName>)]) -> Result<(), Failu
             nodes.join(", ")
         ),
     )
-    .next(format!("pitstop resume {}", head.run)))
+    .next(next))
 }

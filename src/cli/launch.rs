@@ -11,7 +11,7 @@ use crate::{
     engine::{
         fleet::Fleet,
         run::{Ended, Engine, LEASE},
-        store::{Lock, Owner, Store, crash::Crash},
+        store::{Lock, Owner, RunFilter, Store, crash::Crash},
     },
     event::{Event, Record, Stop},
     model::{ClusterName, LeaseAnswer, RunId},
@@ -67,10 +67,24 @@ pub async fn all(cx: &Context, store: Arc<dyn Store>, jobs: Vec<Job>, test: &Tes
     let observer: Arc<Mutex<Box<dyn Observer>>> = Arc::new(Mutex::new(observer(cx)));
     let group = (jobs.len() > 1).then(|| new_run().0);
     let mut engines = Vec::new();
-    let mut held = Vec::new();
+    let mut held: Vec<(Arc<dyn Cluster>, String)> = Vec::new();
     for job in &jobs {
         let (nodes, clusters) = connect::for_run(cx, &job.run, &job.plan, cx.global.reason.clone())?;
-        let leases = leases(&*store, &clusters, &job.lock, &job.run).await?;
+        let leases = match leases(&*store, &clusters, &job.lock, &job.run).await {
+            Ok(leases) => leases,
+            Err(failure) => {
+                for (cluster, owner) in held {
+                    cluster.drop_lease(&owner).await.ok(); // it expires by itself
+                }
+                // A run that has begun is still there, whatever its cluster says now.
+                let begun = !store.load(&job.run, 0).await?.is_empty() && failure.code != LOCKED;
+                return Err(if begun {
+                    Failure { code: UNFINISHED, ..failure }.next(format!("look at cluster {}, then pitstop resume {}", job.plan.cluster, job.run))
+                } else {
+                    failure
+                });
+            }
+        };
         held.extend(leases.iter().cloned().map(|c| (c, job.lock.owner.with(&job.run))));
         let cluster = clusters.get(&job.plan.cluster).cloned().ok_or_else(|| Failure::new(INTERNAL, "BUG: the plan does not hold its own cluster"))?;
         let told = observer.clone();

@@ -1,6 +1,6 @@
 //! What only this process's machine can say: time, secrets, who we are.
 use crate::model::{Clock, Fault, FaultKind, Secret, SecretRef, Secrets, Timestamp};
-use std::{env, fs, path::PathBuf};
+use std::{env, fs, io::IsTerminal, path::PathBuf};
 
 pub struct SystemClock;
 impl Clock for SystemClock {
@@ -53,11 +53,11 @@ pub fn install_provider() -> Result<(), ()> {
 
 pub fn start_tracing(verbose: u8) {
     let level = match verbose {
-        0 => "error",
+        0 => "error,kube_client=off", // a lost peer is told in our own words
         1 => "pitstop=info,warn",
         2 => "pitstop=debug,info",
         _ => "debug",
     };
     let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time().init();
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(std::io::stderr().is_terminal()).with_writer(std::io::stderr).without_time().init();
 }

@@ -54,7 +54,7 @@ async fn once(cx: &Context) -> Result<u8, Failure> {
         cx.data(&serde_json::json!({ "out": rows, "foreign_looked_at": inventory.is_some(), "unseen": unseen }))?;
         return Ok(0);
     }
-    out!("{}", status::text(&rows, inventory.is_some(), cx.clock.now(), cx.paint()));
+    out!("{}", status::text(&rows, inventory.is_some(), !unseen.is_empty(), cx.clock.now(), cx.paint()));
     unseen.iter().for_each(|fault| cx.say(fault));
     Ok(0)
 }

@@ -1,6 +1,6 @@
 //! A `Permit`: the right to send one power verb to one node, once, within 30 seconds of the readings it was made from.
 use super::{Readings, empty, identity};
-use crate::model::{Fault, FaultKind, NodeName, ResetType};
+use crate::model::{Fault, FaultKind, NodeName, Power, ResetType};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -18,8 +18,14 @@ pub struct Permit {
 
 /// Every interlock that binds a power verb, judged over readings of one node.
 pub fn permit(node: &NodeName, verb: ResetType, readings: &Readings) -> Result<Permit, Fault> {
-    identity::judge(node, readings)?;
-    empty::judge(node, readings)?;
+    let off = readings.bmc.as_ref().is_ok_and(|b| b.power == Power::Off);
+    if verb == ResetType::On && off {
+        // On cuts nothing off: a dropped cordon must not keep a machine dark that is owed On. What was placed there meanwhile is found at verify.
+        identity::judge(node, &readings.of_machine_off())?;
+    } else {
+        identity::judge(node, readings)?;
+        empty::judge(node, readings)?;
+    }
     let permit = Permit { node: node.clone(), verb, read_at: readings.read_at, spent: false };
     permit.fresh()?;
     Ok(permit)

@@ -5,7 +5,7 @@ use crate::{
         cluster::{Ask, Cluster},
         host::Host,
     },
-    model::{BmcView, ClusterName, Fault, HostView, Identity, NodeView},
+    model::{BmcView, ClusterName, Fault, FaultKind, HostView, Identity, NodeView},
 };
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -84,6 +84,15 @@ fn both(first: NodeView, mut second: NodeView) -> NodeView {
 }
 
 impl Readings {
+    /// A machine that is off has no host to ask: its silence says nothing, its cluster and its BMC still have to agree.
+    pub fn of_machine_off(&self) -> Readings {
+        let mut readings = self.clone();
+        if matches!(&self.host, Some(Err(fault)) if matches!(fault.kind, FaultKind::Unreachable | FaultKind::Unknown)) && self.carried_host.is_none() {
+            readings.host = None;
+        }
+        readings
+    }
+
     /// The host's latest word: fresh, or carried over once we silenced it ourselves.
     pub fn host_word(&self) -> Option<&HostView> {
         match &self.host {

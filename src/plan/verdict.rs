@@ -43,7 +43,9 @@ impl<'a> World<'a> {
         let mut faults = Vec::new();
         faults.extend(self.way_in(seen, name, &mut notes));
         faults.extend(self.in_clusters(seen, name, node, history, &mut notes));
-        faults.extend(self.host(seen, name, node, &mut notes));
+        if !left_off(seen, history) {
+            faults.extend(self.host(seen, name, node, &mut notes));
+        }
         // Nobody's word is judged while a witness is missing: that one is named already.
         let chain = match faults.is_empty() {
             true => self.chain(seen, name, node, &mut notes).map_err(|fault| faults.push(fault)).ok(),
@@ -67,6 +69,14 @@ impl<'a> World<'a> {
             if let Ok(view) = &way.seen {
                 notes.extend(view.warnings.iter().map(|warning| note(name, format!("{} at {}: {warning}", spoken(&way.protocol), way.endpoint))));
             }
+        }
+        // Power never falls back from a way that refuses us or answers nonsense (safety.md, 12): an emptied node would be held at its reset.
+        let first = seen.bmc.iter().find(|way| way.seen.as_ref().err().is_none_or(|f| !matches!(f.kind, FaultKind::Unreachable | FaultKind::Unable)));
+        if failed.len() < seen.bmc.len()
+            && let Some((way, fault)) = first.and_then(|way| Some((way, way.seen.as_ref().err()?)))
+        {
+            let next = format!("correct it, or take this way in out of the inventory, then pitstop check {name}");
+            return Some(about("BMC: power would not fall back to the second way in", &Fault::new(fault.kind, told(way, fault))).next(next));
         }
         if failed.len() < seen.bmc.len() {
             notes.extend(failed.into_iter().map(|why| note(name, format!("second way in to the BMC does not work: {why}"))));
@@ -325,6 +335,12 @@ fn disagreement(seen: &NodeSurvey) -> Option<Fault> {
         }
         _ => None,
     })
+}
+
+/// An earlier run of ours switched it off and owes it On: its host cannot answer, and that is no reason to leave it dark.
+fn left_off(seen: &NodeSurvey, history: &History) -> bool {
+    let off = seen.bmc.iter().any(|way| way.seen.as_ref().is_ok_and(|view| view.power == Power::Off));
+    off && history.inherits.iter().any(|loan| loan.first) && !matches!(&seen.host, Some(Ok(_)))
 }
 
 /// As the preflight step judges it, told before anything begins.

@@ -47,7 +47,7 @@ pub fn sort(rows: &mut [StatusRow]) {
 }
 
 /// `foreign_seen`: an inventory was there, and the clusters were asked. `now` is for ages only.
-pub fn text(rows: &[StatusRow], foreign_seen: bool, now: Timestamp, paint: Paint) -> String {
+pub fn text(rows: &[StatusRow], foreign_seen: bool, unseen: bool, now: Timestamp, paint: Paint) -> String {
     let width = rows.iter().map(|r| r.node.chars().count()).max().unwrap_or(0);
     let mut out = String::new();
     for r in rows {
@@ -67,7 +67,7 @@ pub fn text(rows: &[StatusRow], foreign_seen: bool, now: Timestamp, paint: Paint
         }
     }
     if rows.is_empty() {
-        out.push_str(if foreign_seen { "every node is in service\n" } else { "no node of ours is out of service\n" });
+        out.push_str(if foreign_seen && !unseen { "every node is in service\n" } else { "no node of ours is out of service\n" });
     }
     if !foreign_seen {
         out.push_str("without an inventory the clusters were not asked: nodes that others took out are not shown\n");

@@ -25,7 +25,9 @@ struct Preflight;
 /// Pure. `out_already`: an earlier run left the node out, so being out is no surprise.
 pub fn judge(cx: &Cx, seen: &Readings, unhealthy: &[Blocker], past: &Past) -> Next {
     let out_already = !past.loans.is_empty();
-    if let Err(fault) = guards::identity::judge(&cx.node, seen) {
+    let off = seen.bmc.as_ref().is_ok_and(|b| b.power == Power::Off);
+    let told = if off && out_already { seen.of_machine_off() } else { seen.clone() };
+    if let Err(fault) = guards::identity::judge(&cx.node, &told) {
         return waits_or_holds(fault);
     }
     let Ok(bmc) = &seen.bmc else { return Next::Wait(vec![Blocker::new("BMC", "no answer")]) };

@@ -3,7 +3,7 @@ use super::{At, Cx, Next, Step, evacuate, preflight, reset};
 use crate::{
     guards::{self, Readings},
     kinds,
-    model::{Act, Blocker, Fault, FaultKind, HostView, Past, Power, Span, Timestamp, since},
+    model::{Act, Blocker, Fault, FaultKind, HostView, Past, Power, Repeat, ResetType, Span, Timestamp, since},
 };
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -24,11 +24,12 @@ impl kinds::Config<dyn Step> for Config {
     const NAME: &'static str = "verify";
     const ABOUT: &'static str = "proves that the node is the same, has booted once, and is healthy, before it may take work";
     fn make(self) -> Box<dyn Step> {
-        Box::new(Verify { config: self, good_since: Mutex::new(None) })
+        Box::new(Verify { config: self, power: reset::PermitHeld::default(), good_since: Mutex::new(None) })
     }
 }
 struct Verify {
     config: Config,
+    power: reset::PermitHeld,
     /// Everything has been well since.
     good_since: Mutex<Option<Timestamp>>,
 }
@@ -117,11 +118,27 @@ fn same_installation(cx: &Cx, before: &HostView, after: &HostView, past: &Past) 
     }
 }
 
+/// We switched it off and nobody switched it on since: a person who says `verify`, and a `return`, would wait for a dark machine.
+fn owed_on(cx: &Cx, seen: &Readings, past: &Past, now: Timestamp) -> Option<Act> {
+    let off = seen.bmc.as_ref().is_ok_and(|b| b.power == Power::Off);
+    let loan = past.loans.iter().find(|l| off && l.to == reset::BMC)?;
+    let mut act = reset::act(ResetType::On, Repeat::Freely);
+    act.returns = Some(loan.id.clone());
+    let last = past.acts.iter().rev().find(|d| d.act.same(&act));
+    last.is_none_or(|last| since(last.at, now) >= cx.time.of(ON_AGAIN)).then_some(act)
+}
+/// A refused On is sent again after this.
+const ON_AGAIN: Span = Span::seconds(10);
+
 #[async_trait]
 impl Step for Verify {
     async fn look(&self, cx: &Cx, past: &Past, now: Timestamp) -> Result<Next, Fault> {
         let seen = cx.read(past).await;
         let (wrong, well) = preflight::unhealthy(cx, At::Booted).await;
+        if let Some(act) = owed_on(cx, &seen, past, now) {
+            self.power.keep(guards::permit(&cx.node, ResetType::On, &seen)?);
+            return Ok(Next::Act(vec![(act, Value::Null)]));
+        }
         let mut good_since = self.good_since.lock().expect("BUG: poisoned");
         if let Err(next) = judge(cx, &seen, &wrong, past) {
             *good_since = None;
@@ -135,6 +152,9 @@ impl Step for Verify {
     }
 
     async fn act(&self, cx: &Cx, act: &Act) -> Result<(), Fault> {
+        if act.to == reset::BMC {
+            return self.power.send(cx, act).await;
+        }
         let seat = cx.seat(&act.to)?;
         seat.driver.act(&seat.node, act, &cx.ask).await
     }

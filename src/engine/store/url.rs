@@ -34,13 +34,13 @@ pub enum OpenError {
     Newer { path: PathBuf, has: i64, knows: i64 },
     #[error("`{}` is a database, but not a pitstop store", path.display())]
     Foreign { path: PathBuf },
-    #[error("open the store `{}`", path.display())]
+    #[error("open the store `{}`: {source}", path.display())]
     Io {
         path: PathBuf,
         #[source]
         source: io::Error,
     },
-    #[error("open the store `{}`", path.display())]
+    #[error("open the store `{}`: {source}", path.display())]
     Sqlite {
         path: PathBuf,
         #[source]
