@@ -11,7 +11,7 @@ use crate::{
     engine::{
         fleet::Fleet,
         run::{Ended, Engine, LEASE},
-        store::{Lock, Owner, RunFilter, Store, crash::Crash},
+        store::{Lock, Owner, Store, crash::Crash},
     },
     event::{Event, Record, Stop},
     model::{ClusterName, LeaseAnswer, RunId},

@@ -319,7 +319,7 @@ fn lists() {
     };
     let mut rows = [row("edge-11", status::State::Foreign, Some(60)), row("edge-04", status::State::Held, Some(0)), row("db-02", status::State::Lost, None)];
     status::sort(&mut rows);
-    let text = status::text(&rows, true, now, Paint::PLAIN);
+    let text = status::text(&rows, true, false, now, Paint::PLAIN);
     let expect = "\
 db-02    ours, lost       ?  edge  why
 edge-04  HELD         6h12m  edge  run 7f3a11: why
@@ -328,7 +328,7 @@ edge-11  foreign      6h11m  edge  why
 ";
     assert_eq!(text, expect);
     assert_eq!(serde_json::to_value(&rows[0]).unwrap()["state"], json!("ours-lost"));
-    assert!(status::text(&[], false, now, Paint::PLAIN).contains("the clusters were not asked"));
+    assert!(status::text(&[], false, false, now, Paint::PLAIN).contains("the clusters were not asked"));
 }
 
 #[test]

@@ -554,7 +554,7 @@ fn inv_07_what_an_earlier_run_left_out_is_never_turned_back_unverified() {
             assert_eq!(node.past.loans, [left_cordoned()], "it keeps what it owes");
             assert!(node.past.acts.is_empty() && node.turned_back.is_none());
         };
-        let fleet = sim.to_rest(Cut::Never).await;
+        let fleet = sim.until_rest(Cut::Never).await;
         held(&fleet);
         sim.assert_invariants(&fleet, "inherited").await;
         sim.world.store.restart();
@@ -573,7 +573,7 @@ fn inv_07_what_an_earlier_run_left_out_goes_through_and_is_given_back() {
     let temper = Temper { cordoned_before: true, ..Temper::default() };
     paused(async {
         let mut sim = Sim::new(Case { temper, inherits: vec![left_cordoned()], ..Case::default() });
-        let fleet = sim.to_rest(Cut::Never).await;
+        let fleet = sim.until_rest(Cut::Never).await;
         let node = &fleet.nodes[&NodeName("n1".into())];
         assert_eq!((&node.phase, node.past.loans.as_slice()), (&Phase::Ended(End::Done), &[][..]));
         let machines = sim.world.machines.lock().unwrap();
@@ -605,7 +605,7 @@ fn inv_06_with_only_the_reserve_left_nothing_new_begins() {
                 tokio::time::sleep(Duration::from_secs(5000 - short_from)).await;
                 store.set_short_of_room(None);
             });
-            let fleet = sim.to_rest(Cut::Never).await;
+            let fleet = sim.until_rest(Cut::Never).await;
             sim.assert_invariants(&fleet, "short of room").await;
             assert!(fleet.finished && fleet.nodes.values().all(|n| n.phase == Phase::Ended(End::Done)), "what is in work goes on, the rest later");
             let (admitted, lost) = admissions(&sim).await;
