@@ -46,10 +46,12 @@ pub async fn one(store: &dyn Store, typed: &str) -> Result<RunHead, Failure> {
     }
 }
 
-/// Something would move by itself: not only nodes that wait for a person.
+/// Something would move by itself: not only nodes that wait for a person. Also where only the last word is missing.
 async fn to_do(store: &dyn Store, head: &RunHead) -> Result<bool, Failure> {
     let fleet = history::fold(store, &head.run).await?;
-    Ok(fleet.nodes.values().any(|n| matches!(n.phase, Phase::Ready { .. } | Phase::Working { .. } | Phase::Waiting))
+    let cut_short = fleet.halted.is_none() || fleet.open().next().is_none();
+    Ok(cut_short
+        || fleet.nodes.values().any(|n| matches!(n.phase, Phase::Ready { .. } | Phase::Working { .. } | Phase::Waiting))
         || !store.asked(&head.run).await?.is_empty())
 }
 
