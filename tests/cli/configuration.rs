@@ -39,7 +39,8 @@ const CASES: [Case; 10] = [
 fn ten_kinds_of_bad_toml_are_told_by_place_and_nothing_is_contacted() {
     let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
     let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
-    (tcp.set_nonblocking(true).unwrap(), udp.set_nonblocking(true).unwrap());
+    tcp.set_nonblocking(true).unwrap();
+    udp.set_nonblocking(true).unwrap();
     let place = |text: &str| {
         let text = text.replace("{tcp}", &tcp.local_addr().unwrap().to_string()).replace("{udp}", &udp.local_addr().unwrap().port().to_string());
         text.replace("{kube}", "kubeconfig")

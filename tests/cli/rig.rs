@@ -185,7 +185,7 @@ impl Rack {
     pub fn service(&self, node: &str) -> Option<String> {
         let words = ["cordon ", "uncordon ", "enter maintenance ", "leave maintenance "];
         let said = self.of(node, "api-write").into_iter().map(|l| text(&l["what"])).filter(|w| words.iter().any(|word| w.starts_with(word)));
-        said.last().map(|w| w.rsplit_once(' ').unwrap().0.to_owned())
+        said.collect::<Vec<_>>().pop().map(|w| w.rsplit_once(' ').unwrap().0.to_owned())
     }
     #[track_caller]
     pub fn in_service(&self, node: &str) {
