@@ -1,6 +1,7 @@
 //! The pure core under random histories: whatever tasks, people, clusters and clocks do, no limit is passed, no loan is lost and every run comes to rest.
 //! A history is a stream of choices, and a used-up stream chooses the quiet way, so that a failing one shrinks to what matters.
 //! `PITSTOP_CASES=100000` widens the search; the rules are written a second time here, over the records alone.
+#![allow(clippy::unwrap_used)]
 use pitstop::{
     engine::{
         fleet::{Command, Fleet},
