@@ -69,7 +69,7 @@ fn whatever_happens_no_rule_is_broken_and_every_run_comes_to_rest() {
     let seen = std::cell::RefCell::new(BTreeMap::<&'static str, u32>::new());
     let result = runner.run(&vec(any::<u8>(), 40..1200), |bytes| {
         let mut lived = Lived::new(Choices { bytes: &bytes, at: 0 });
-        lived.to_rest();
+        lived.live();
         for what in lived.covered {
             *seen.borrow_mut().entry(what).or_default() += 1;
         }
