@@ -100,7 +100,7 @@ impl Climb<'_> {
         for doubt in sent.iter().filter(|d| d.in_doubt()) {
             assert!(waited(doubt) >= self.config.quiet.0, "{verb} sent {:?} after {} whose answer never came", waited(doubt), doubt.act.what);
         }
-        let graceful = sent.iter().filter(|d| d.accepted() && matches!(self::verb(&d.act), GracefulRestart | GracefulShutdown)).next_back();
+        let graceful = sent.iter().rfind(|d| d.accepted() && matches!(self::verb(&d.act), GracefulRestart | GracefulShutdown));
         if let (ForceOff | ForceRestart | PowerCycle, Some(graceful)) = (verb, graceful) {
             let patience = self.config.graceful.0.max(self.config.quiet.0);
             assert!(waited(graceful) >= patience, "{verb} sent {:?} after {}, limit {patience:?}", waited(graceful), graceful.act.what);

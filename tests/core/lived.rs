@@ -126,7 +126,7 @@ impl<'a> Lived<'a> {
         self.covered.insert("illegal refused");
     }
 
-    pub fn to_rest(&mut self) {
+    pub fn live(&mut self) {
         let mut resumes = 0;
         loop {
             self.process();

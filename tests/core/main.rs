@@ -1,6 +1,7 @@
 //! The pure core under random histories: whatever tasks, people, clusters and clocks do, no limit is passed, no loan is lost and every run comes to rest.
 //! A history is a stream of choices, and a used-up stream chooses the quiet way, so that a failing one shrinks to what matters.
 //! `PITSTOP_CASES=100000` widens the search; the rules are written a second time here, over the records alone.
+#![allow(clippy::unwrap_used)]
 use pitstop::{
     engine::{
         fleet::{Command, Fleet},
@@ -68,7 +69,7 @@ fn whatever_happens_no_rule_is_broken_and_every_run_comes_to_rest() {
     let seen = std::cell::RefCell::new(BTreeMap::<&'static str, u32>::new());
     let result = runner.run(&vec(any::<u8>(), 40..1200), |bytes| {
         let mut lived = Lived::new(Choices { bytes: &bytes, at: 0 });
-        lived.to_rest();
+        lived.live();
         for what in lived.covered {
             *seen.borrow_mut().entry(what).or_default() += 1;
         }
