@@ -212,14 +212,17 @@ fn ended(run: &RunId, error: Ended) -> Failure {
 async fn listen(engines: Vec<mpsc::Sender<Event>>, by: String) {
     use tokio::signal::unix::{SignalKind, signal};
     let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) else { return };
-    for nth in 1.. {
+    let mut asked = 0;
+    loop {
         let terminated = tokio::select! {
             _ = interrupt.recv() => false,
             _ = terminate.recv() => true,
         };
-        let (how, told) = match (nth, terminated) {
-            (1, false) => (Stop::Drain, "stopping: no further node is admitted, nodes in work go through; Ctrl-C again to end after the running steps"),
-            (1, true) | (2, _) => (Stop::Settle, "stopping after the running steps; the rest waits for pitstop resume; once more to end now"),
+        // SIGTERM begins where the second Ctrl-C stands.
+        asked = if terminated { (asked + 1).max(2) } else { asked + 1 };
+        let (how, told) = match asked {
+            1 => (Stop::Drain, "stopping: no further node is admitted, nodes in work go through; Ctrl-C again to end after the running steps"),
+            2 => (Stop::Settle, "stopping after the running steps; the rest waits for pitstop resume; once more to end now"),
             _ => {
                 eprintln!("ended; nothing is lost: pitstop resume");
                 std::process::exit(i32::from(UNFINISHED));

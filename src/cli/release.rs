@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     engine::{
-        node::Phase,
+        node::{Node, Phase},
         store::{Request, RunFilter},
     },
     event::Event,
@@ -42,6 +42,10 @@ pub async fn run(cx: &Context, args: Release) -> Result<u8, Failure> {
         DecisionArg::Verify if plan.verify_at.is_none() => {
             return Err(Failure::new(USAGE, format!("playbook {} has no verify step", plan.playbook)).next(format!("pitstop release {name} retry or keep-out")));
         }
+        DecisionArg::Verify if !plan.verify_at.is_some_and(|verify| held_at(&node).is_some_and(|at| node.may_verify(at, verify))) => {
+            return Err(Failure::new(USAGE, format!("{name} cannot go on from verify: it has not been serviced yet"))
+                .next(format!("pitstop release {name} retry or return")));
+        }
         _ => {}
     }
     let ask = Event::NodeReleased {
@@ -61,5 +65,12 @@ pub async fn run(cx: &Context, args: Release) -> Result<u8, Failure> {
             Ok(0)
         }
         None => resume::take_up(cx, store, vec![head], &TestHooks::default()).await,
+    }
+}
+
+fn held_at(node: &Node) -> Option<u32> {
+    match node.phase {
+        Phase::Held { step, .. } => Some(step),
+        _ => None,
     }
 }

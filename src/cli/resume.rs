@@ -57,15 +57,25 @@ async fn to_do(store: &dyn Store, head: &RunHead) -> Result<bool, Failure> {
 
 pub async fn take_up(cx: &Context, store: Arc<dyn Store>, heads: Vec<RunHead>, test: &TestHooks) -> Result<u8, Failure> {
     let owner = cx.owner();
-    let mut jobs = Vec::new();
+    let mut jobs: Vec<Job> = Vec::new();
     let mut finished = None;
+    // Kept until the runs are over: a node in several clusters holds all of them.
+    let mut others = Vec::new();
     for head in heads {
         if head.finished {
             finished = Some(head.run);
             continue;
         }
-        let lock = launch::locked(&*store, &head.cluster, &owner, &head.run).await?;
+        // One run at a time has a cluster, and this process is one.
+        if let Some(first) = jobs.iter().find(|job| job.plan.clusters.contains_key(&head.cluster)) {
+            cx.say(&format!("run {} waits for run {} on cluster {}; next: pitstop resume {}", head.run, first.run, head.cluster, head.run));
+            continue;
+        }
         let plan = store.plan(&head.run).await?;
+        let lock = launch::locked(&*store, &head.cluster, &owner, &head.run).await?;
+        for cluster in plan.clusters.keys().filter(|c| **c != head.cluster) {
+            others.push(launch::locked(&*store, cluster, &owner, &head.run).await?);
+        }
         let digest = super::plan::digest_of(&plan);
         jobs.push(Job { run: head.run, plan, digest, lock });
     }
@@ -74,7 +84,13 @@ pub async fn take_up(cx: &Context, store: Arc<dyn Store>, heads: Vec<RunHead>, t
             cx.say(&format!("run {run} is finished; nothing to resume"));
             Ok(0)
         }
-        _ => launch::all(cx, store, jobs, test).await,
+        _ => {
+            let code = launch::all(cx, store.clone(), jobs, test).await?;
+            for lock in others {
+                store.unlock(&lock).await.ok(); // freed with the process at the latest
+            }
+            Ok(code)
+        }
     }
 }
 

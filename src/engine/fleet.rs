@@ -82,7 +82,10 @@ impl Fleet {
                 (self.stopping, self.halted, self.seen) = (None, None, None);
                 self.nodes.values_mut().for_each(|n| *n = n.resumed(record.at));
             }
-            (Event::StopRequested { how, .. }, _) => self.stopping = Some(how.clone()),
+            // The stronger wish stays: whoever asked for less later did not take it back.
+            (Event::StopRequested { how, .. }, _) if self.stopping != Some(Stop::Settle) && !(self.stopping == Some(Stop::GiveBack) && *how == Stop::Drain) => {
+                self.stopping = Some(how.clone())
+            }
             (Event::RunHalted { why }, _) => self.halted = Some(why.clone()),
             (Event::RunFinished, _) => self.finished = true,
             (Event::ClusterSeen { out, .. }, _) => (self.seen, self.blind) = (Some((record.at, out.clone())), None),

@@ -56,6 +56,10 @@ impl Node {
     pub fn may_turn_back(&self) -> bool {
         self.turned_back.is_none() && !self.past.power_touched() && !self.past.inherited
     }
+    /// May a person send it on from verify? Only where power was touched, by us or an earlier run, or where it had come that far already.
+    pub fn may_verify(&self, held_at: u32, verify: u32) -> bool {
+        self.past.power_touched() || self.past.inherited || held_at >= verify
+    }
     /// Nothing was done to it in this run and nothing is owed.
     pub fn untouched(&self) -> bool {
         self.past.acts.is_empty() && self.past.loans.is_empty() && self.past.returned.is_empty()
@@ -125,7 +129,8 @@ impl Node {
                 n.past.step_since = None;
                 n.phase = match (decision, to) {
                     (Decision::Retry, _) => Phase::Ready { step: *step, attempt: attempt + 1, since: at },
-                    (Decision::Verify, Some(to)) => Phase::Ready { step: *to, attempt: attempt + 1, since: at },
+                    // Never past a reset that has not been: a node is verified from where it was serviced on.
+                    (Decision::Verify, Some(to)) if self.may_verify(*step, *to) => Phase::Ready { step: *to, attempt: attempt + 1, since: at },
                     (Decision::Return, Some(to)) if self.may_turn_back() => {
                         n.turned_back = Some(Fault::new(crate::model::FaultKind::Unwilling, "a person asked for it back"));
                         Phase::Ready { step: *to, attempt: 0, since: at }

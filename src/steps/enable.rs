@@ -2,7 +2,7 @@
 use super::{Cx, Next, Step, reset};
 use crate::{
     guards, kinds,
-    model::{Act, Answer, Blocker, Fault, Loan, Past, Power, Repeat, ResetType, Span, Timestamp, since},
+    model::{Act, Answer, Blocker, Fault, FaultKind, Loan, Past, Power, Repeat, ResetType, Span, Timestamp, since},
 };
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -37,6 +37,13 @@ impl Step for Enable {
             let other_boot = past.evidence.get("reset").and_then(|e| e["to"].as_str()).filter(|to| reset::boot_of(&seen).is_some_and(|(_, now)| now != *to));
             if let Some(to) = other_boot {
                 return Ok(Next::Hold(reset::boot_loop(cx, to)));
+            }
+            // Once this cluster has its node back, work on it is what was wanted.
+            let untouched = !past.returned.iter().any(|l| l.to == loan.to);
+            let placed = seen.clusters.iter().filter(|(c, _)| c.0 == loan.to).filter_map(|(_, v)| v.as_ref().ok()).filter(|v| v.in_maintenance);
+            if let (true, Some(work)) = (untouched, placed.flat_map(|v| &v.workloads).find(|w| !w.leaving)) {
+                let fault = Fault::new(FaultKind::Unwilling, format!("{} {} runs on {} before it was enabled", work.kind, work.name, cx.node));
+                return Ok(Next::Hold(fault.next(format!("find out who put it there, then pitstop release {} verify", cx.node))));
             }
         }
         let paid = match loan.to.as_str() {

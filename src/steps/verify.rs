@@ -60,7 +60,8 @@ pub fn judge(cx: &Cx, seen: &Readings, unhealthy: &[Blocker], past: &Past) -> Re
     let booted = past.evidence.get("reset").and_then(|e| e["to"].as_str());
     if let (Some(booted), Some((_, now))) = (booted, reset::boot_of(seen))
         && booted != now
-        && past.released_at.is_none()
+        // A person who decided after the reset knows of it; one who decided before says nothing about it.
+        && past.released_at.is_none_or(|released| past.power_acts().last().is_some_and(|last| last.at > released))
     {
         return Err(Next::Hold(reset::boot_loop(cx, booted)));
     }

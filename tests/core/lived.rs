@@ -242,9 +242,16 @@ impl<'a> Lived<'a> {
             Decision::Return => Some(FORWARD as u32),
             _ => None,
         };
-        let may = decision != Decision::Return || self.fleet.nodes[&node].may_turn_back();
+        let held = &self.fleet.nodes[&node];
+        let Phase::Held { step, .. } = held.phase else { panic!("{held:?}") };
+        let may = match decision {
+            Decision::Return => held.may_turn_back(),
+            // Nobody is sent past a reset that has not been.
+            Decision::Verify => step >= 3 || held.past.power_touched() || held.past.inherited,
+            _ => true,
+        };
         let event = Event::NodeReleased { node, by: "test".into(), decision, to, accepted: vec![], reason: None };
-        if may { self.append(event) } else { self.refused("a return", event) }
+        if may { self.append(event) } else { self.refused("a return or a verify", event) }
     }
 
     fn task_goes_on(&mut self, name: &NodeName) {
