@@ -110,7 +110,7 @@ impl Case<'_> {
         for line in kind("power") {
             assert_eq!(line["node"], node, "{name}: {line}");
             let intended = |i: &&Value| i["act"]["args"]["verb"] == line["verb"] && time(i, "at") <= time(line, "t");
-            assert!(intents.iter().any(|i| intended(i)), "{name}: no intent precedes {line}");
+            assert!(intents.iter().any(intended), "{name}: no intent precedes {line}");
             let same = kind("power").iter().filter(|l| l["verb"] == line["verb"] && l["answer"] == "Accepted").count();
             assert!(same == 1, "{name}: {} was obeyed {same} times", line["verb"]);
         }
