@@ -53,7 +53,7 @@ impl Drop for Lab {
     }
 }
 
-/// A store of its own for every case, so that no case inherits from another.
+/// Where one machine keeps its journals and locks.
 pub struct Store<'a> {
     pub lab: &'a Lab,
     url: String,
@@ -125,7 +125,7 @@ impl Store<'_> {
         serde_json::from_str(&ended.stdout).unwrap_or_else(|e| panic!("{args:?}: {e}: {}", ended.said()))
     }
 
-    /// Every record of the only run; none where it died before its first.
+    /// Every record of the last run.
     pub fn journal(&self) -> Vec<Value> {
         let ended = self.pitstop(&["report", "--events"]);
         match ended.code {

@@ -1,7 +1,7 @@
 //! Kills this very process at a chosen append, as `kill -9` would: the tests' way to every crash there is.
 use super::{Lock, Owner, Request, RunFilter, RunHead, Store, StoreError, Until};
 use crate::{
-    event::Record,
+    event::{Event, Record},
     model::{ClusterName, RunId},
     plan::Plan,
 };
@@ -15,21 +15,23 @@ use std::{
     time::Duration,
 };
 
-/// `3:before`, `3:after`: at the third append, before or after it is durable.
+/// `3:before`, `3:after`: at the third append, before or after it is durable. `1:after:power`: only intents to change power count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KillAt {
     pub append: u64,
     pub after: bool,
+    pub power: bool,
 }
 impl FromStr for KillAt {
     type Err = String;
     fn from_str(text: &str) -> Result<KillAt, String> {
-        let wrong = || format!("`{text}` is not N:before or N:after with N from 1");
+        let wrong = || format!("`{text}` is not N:before or N:after with N from 1, and :power behind it or not");
+        let (text, power) = text.strip_suffix(":power").map_or((text, false), |rest| (rest, true));
         let (n, when) = text.split_once(':').ok_or_else(wrong)?;
         let append = n.parse().ok().filter(|n| *n > 0).ok_or_else(wrong)?;
         match when {
-            "before" => Ok(KillAt { append, after: false }),
-            "after" => Ok(KillAt { append, after: true }),
+            "before" => Ok(KillAt { append, after: false, power }),
+            "after" => Ok(KillAt { append, after: true, power }),
             _ => Err(wrong()),
         }
     }
@@ -59,7 +61,8 @@ async fn die() {
 #[async_trait]
 impl Store for Crash {
     async fn append(&self, lock: &Lock, run: &RunId, after: u64, records: &[Record]) -> Result<(), StoreError> {
-        let this = self.appends.fetch_add(1, Ordering::SeqCst) + 1 == self.at.append;
+        let counts = !self.at.power || records.iter().any(|r| matches!(&r.event, Event::ActIntended { act, .. } if act.power));
+        let this = counts && self.appends.fetch_add(1, Ordering::SeqCst) + 1 == self.at.append;
         if this && !self.at.after {
             die().await;
         }
