@@ -628,7 +628,7 @@ async fn the_driver_works_against_pyghmi() {
     assert_eq!(bmc.look().await.unwrap().power, Power::On);
     until(&*bmc, Power::Off).await;
     let fault = bmc.power(ResetType::PowerCycle, &mut permit(ResetType::PowerCycle).await).await.unwrap_err();
-    assert_eq!(fault.kind, FaultKind::Unreachable, "{fault}");
+    assert_eq!(fault.kind, FaultKind::Unwilling, "{fault}");
     bmc.power(ResetType::On, &mut permit(ResetType::On).await).await.unwrap();
     until(&*bmc, Power::On).await;
 }
