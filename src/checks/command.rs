@@ -92,7 +92,7 @@ mod tests {
 
     async fn look(config: &Config, host: Option<&dyn Host>) -> Result<Verdict, Fault> {
         let net = net::fake::Canned { http: Err(Fault::new(FaultKind::Unable, "no")), tcp: Ok(()) };
-        config.look(&Probe { node: &NodeName("edge-01".into()), host, net: &net }).await
+        config.look(&Probe::of(&NodeName("edge-01".into()), host, &net)).await
     }
     fn config(run: &str, status: i32, stdout: Option<&str>) -> Config {
         Config { run: run.into(), status, stdout: stdout.map(str::to_owned), limit: limit() }

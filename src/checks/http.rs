@@ -90,7 +90,7 @@ mod tests {
     }
     async fn look(config: Config, http: Result<HttpSeen, Fault>) -> Result<Verdict, Fault> {
         let net = Canned { http, tcp: Ok(()) };
-        config.look(&Probe { node: &NodeName("edge-01".into()), host: None, net: &net }).await
+        config.look(&Probe::of(&NodeName("edge-01".into()), None, &net)).await
     }
     fn seen(status: u16, body: &str) -> Result<HttpSeen, Fault> {
         Ok(HttpSeen { status, body: body.into() })

@@ -1,11 +1,12 @@
 //! Is the node healthy? One file per kind of check. To add one: write `<name>.rs` here, then the two lines marked below.
 use crate::{
-    drivers::{host::Host, net::Net},
+    drivers::{bmc::Bmc, cluster::Cluster, host::Host, net::Net},
     kinds::Kind,
-    model::{Blocker, Fault, NodeName},
+    model::{Blocker, Fault, NodeName, Past},
 };
 use async_trait::async_trait;
 use serde_json::Value;
+use std::sync::Arc;
 
 pub mod command;
 pub mod http;
@@ -26,6 +27,17 @@ pub struct Probe<'a> {
     pub node: &'a NodeName,
     pub host: Option<&'a dyn Host>,
     pub net: &'a dyn Net,
+    pub bmc: Option<&'a dyn Bmc>,
+    /// Each with the node's name in it.
+    pub clusters: &'a [(String, Arc<dyn Cluster>)],
+    /// What was seen and done so far in this run: the picture from before. None outside a run.
+    pub past: Option<&'a Past>,
+}
+impl<'a> Probe<'a> {
+    /// Host and network alone.
+    pub fn of(node: &'a NodeName, host: Option<&'a dyn Host>, net: &'a dyn Net) -> Self {
+        Probe { node, host, net, bmc: None, clusters: &[], past: None }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq)]

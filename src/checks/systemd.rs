@@ -175,7 +175,7 @@ mod tests {
     }
     async fn look(config: &Config, host: Option<&dyn Host>) -> Result<Verdict, Fault> {
         let net = net::fake::Canned { http: Err(Fault::new(FaultKind::Unable, "no")), tcp: Ok(()) };
-        config.look(&checks::Probe { node: &NodeName("edge-01".into()), host, net: &net }).await
+        config.look(&checks::Probe::of(&NodeName("edge-01".into()), host, &net)).await
     }
     const BOTH: &str = "Id=multipathd.service\nLoadState=loaded\nActiveState=active\nSubState=running\n\nId=node-agent.service\nLoadState=loaded\nActiveState=";
 

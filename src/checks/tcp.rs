@@ -64,7 +64,7 @@ mod tests {
     async fn look(tcp: Result<(), Fault>) -> Result<Verdict, Fault> {
         let config = Config { host: "192.0.2.7".into(), port: 22, limit: limit() };
         let net = Canned { http: Err(Fault::new(FaultKind::Unable, "no")), tcp };
-        config.look(&Probe { node: &NodeName("edge-01".into()), host: None, net: &net }).await
+        config.look(&Probe::of(&NodeName("edge-01".into()), None, &net)).await
     }
 
     #[tokio::test]

@@ -69,8 +69,9 @@ pub fn waits_or_holds(fault: Fault) -> Next {
 }
 
 /// Asks all checks of one place. A check that cannot be asked is never healthy.
-pub async fn unhealthy(cx: &Cx, at: At) -> (Vec<Blocker>, Vec<Value>) {
-    let probe = Probe { node: &cx.node, host: cx.host.as_deref(), net: cx.net.as_ref() };
+pub async fn unhealthy(cx: &Cx, past: &Past, at: At) -> (Vec<Blocker>, Vec<Value>) {
+    let clusters: Vec<_> = cx.seats.iter().map(|s| (s.node.clone(), s.driver.clone())).collect();
+    let probe = Probe { node: &cx.node, host: cx.host.as_deref(), net: cx.net.as_ref(), bmc: Some(cx.bmc.as_ref()), clusters: &clusters, past: Some(past) };
     let (mut wrong, mut well) = (Vec::new(), Vec::new());
     for (_, check) in cx.checks.iter().filter(|(place, _)| *place == at) {
         match check.look(&probe).await {
@@ -86,7 +87,7 @@ pub async fn unhealthy(cx: &Cx, at: At) -> (Vec<Blocker>, Vec<Value>) {
 impl Step for Preflight {
     async fn look(&self, cx: &Cx, past: &Past, _: Timestamp) -> Result<Next, Fault> {
         let seen = cx.read(past).await;
-        let (wrong, _) = unhealthy(cx, At::Before).await;
+        let (wrong, _) = unhealthy(cx, past, At::Before).await;
         Ok(judge(cx, &seen, &wrong, past))
     }
     async fn act(&self, cx: &Cx, act: &Act) -> Result<(), Fault> {

@@ -33,7 +33,7 @@ impl Step for Settle {
                 return Ok(Next::Wait(vec![Blocker::new(format!("cluster {}", seat.cluster), "went out of service again")]));
             }
         }
-        let (wrong, well) = preflight::unhealthy(cx, At::Settled).await;
+        let (wrong, well) = preflight::unhealthy(cx, past, At::Settled).await;
         Ok(if wrong.is_empty() { Next::Done(json!({ "checks": well })) } else { Next::Wait(wrong) })
     }
     async fn act(&self, cx: &Cx, act: &Act) -> Result<(), Fault> {

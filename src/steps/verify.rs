@@ -135,7 +135,7 @@ const ON_AGAIN: Span = Span::seconds(10);
 impl Step for Verify {
     async fn look(&self, cx: &Cx, past: &Past, now: Timestamp) -> Result<Next, Fault> {
         let seen = cx.read(past).await;
-        let (wrong, well) = preflight::unhealthy(cx, At::Booted).await;
+        let (wrong, well) = preflight::unhealthy(cx, past, At::Booted).await;
         if let Some(act) = owed_on(cx, &seen, past, now) {
             self.power.keep(guards::permit(&cx.node, ResetType::On, &seen)?);
             return Ok(Next::Act(vec![(act, Value::Null)]));

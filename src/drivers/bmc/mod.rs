@@ -2,7 +2,7 @@
 use crate::{
     guards::Permit,
     kinds::Kind,
-    model::{BmcView, Connect, Fault, ResetType},
+    model::{BmcView, BootOverride, Connect, Fault, FaultKind, Firmware, Health, LiveTask, LogEntry, ResetType},
 };
 use async_trait::async_trait;
 use std::sync::Arc;
@@ -36,6 +36,42 @@ pub trait Bmc: Send + Sync {
     async fn look(&self) -> Result<BmcView, Fault>;
     /// One verb, one request, never repeated inside. Calls `permit.spend` as the last thing before the request is written.
     async fn power(&self, verb: ResetType, permit: &mut Permit) -> Result<(), Fault>;
+    /// Every entry of the firmware inventory. Reads only.
+    async fn firmware(&self) -> Result<Vec<Firmware>, Fault> {
+        Err(cannot(self, "firmware inventory"))
+    }
+    /// Update tasks and jobs that are not at their end. Reads only; `Unable` where the protocol has no such thing.
+    async fn live_tasks(&self) -> Result<Vec<LiveTask>, Fault> {
+        Err(cannot(self, "tasks"))
+    }
+    /// What boots next. Reads only.
+    async fn boot_override(&self) -> Result<BootOverride, Fault> {
+        Err(cannot(self, "boot override"))
+    }
+    /// One write.
+    async fn set_boot_override(&self, _to: &BootOverride) -> Result<(), Fault> {
+        Err(cannot(self, "boot override"))
+    }
+    /// Log records after the one with this id, oldest first; None: all. Reads only.
+    async fn log_since(&self, _id: Option<&str>) -> Result<Vec<LogEntry>, Fault> {
+        Err(cannot(self, "event log"))
+    }
+    /// Reads only.
+    async fn health(&self) -> Result<Health, Fault> {
+        Err(cannot(self, "health roll-up"))
+    }
+    /// Is the locating light on? Reads only.
+    async fn identify_light(&self) -> Result<bool, Fault> {
+        Err(cannot(self, "locating light"))
+    }
+    /// One write.
+    async fn set_identify_light(&self, _on: bool) -> Result<(), Fault> {
+        Err(cannot(self, "locating light"))
+    }
     /// Gives sessions back. Infallible: what cannot be closed expires.
     async fn close(&self);
+}
+
+fn cannot<B: Bmc + ?Sized>(bmc: &B, what: &str) -> Fault {
+    Fault::new(FaultKind::Unable, format!("{} has no {what} over {}", bmc.endpoint(), bmc.protocol()))
 }

@@ -2,12 +2,41 @@
 use super::Bmc;
 use crate::{
     guards::Permit,
-    model::{BmcView, Fault, FaultKind, ResetType},
+    model::{BmcView, BootOverride, Fault, FaultKind, Firmware, Health, LiveTask, LogEntry, ResetType},
 };
 use async_trait::async_trait;
+use futures::future::BoxFuture;
 use std::sync::Arc;
 
 pub struct Ways(pub Vec<Arc<dyn Bmc>>);
+
+impl Ways {
+    /// A read goes to the next way after any fault.
+    async fn read<T>(&self, ask: impl for<'a> Fn(&'a dyn Bmc) -> BoxFuture<'a, Result<T, Fault>>) -> Result<T, Fault> {
+        let mut faults = Vec::new();
+        for way in &self.0 {
+            match ask(way.as_ref()).await {
+                Ok(seen) => return Ok(seen),
+                Err(fault) => faults.push(fault),
+            }
+        }
+        Err(merged(faults))
+    }
+
+    /// A write goes to the next way only where nothing can have happened on this one (safety.md, 12).
+    async fn write(&self, send: impl for<'a> Fn(&'a dyn Bmc) -> BoxFuture<'a, Result<(), Fault>>) -> Result<(), Fault> {
+        let mut faults = Vec::new();
+        for way in &self.0 {
+            let Err(fault) = send(way.as_ref()).await else { return Ok(()) };
+            let next = matches!(fault.kind, FaultKind::Unreachable | FaultKind::Unable);
+            faults.push(fault);
+            if !next {
+                break;
+            }
+        }
+        Err(merged(faults))
+    }
+}
 
 #[async_trait]
 impl Bmc for Ways {
@@ -18,16 +47,40 @@ impl Bmc for Ways {
         self.0.iter().map(|way| way.endpoint()).collect::<Vec<_>>().join(", ")
     }
 
-    /// Reads may go to the next way after any fault.
     async fn look(&self) -> Result<BmcView, Fault> {
-        let mut faults = Vec::new();
-        for way in &self.0 {
-            match way.look().await {
-                Ok(view) => return Ok(view),
-                Err(fault) => faults.push(fault),
-            }
-        }
-        Err(merged(faults))
+        self.read(|way| way.look()).await
+    }
+    async fn firmware(&self) -> Result<Vec<Firmware>, Fault> {
+        self.read(|way| way.firmware()).await
+    }
+    async fn live_tasks(&self) -> Result<Vec<LiveTask>, Fault> {
+        self.read(|way| way.live_tasks()).await
+    }
+    async fn boot_override(&self) -> Result<BootOverride, Fault> {
+        self.read(|way| way.boot_override()).await
+    }
+    async fn set_boot_override(&self, to: &BootOverride) -> Result<(), Fault> {
+        self.write(|way| {
+            let to = to.clone();
+            Box::pin(async move { way.set_boot_override(&to).await })
+        })
+        .await
+    }
+    async fn log_since(&self, id: Option<&str>) -> Result<Vec<LogEntry>, Fault> {
+        self.read(|way| {
+            let id = id.map(str::to_owned);
+            Box::pin(async move { way.log_since(id.as_deref()).await })
+        })
+        .await
+    }
+    async fn health(&self) -> Result<Health, Fault> {
+        self.read(|way| way.health()).await
+    }
+    async fn identify_light(&self) -> Result<bool, Fault> {
+        self.read(|way| way.identify_light()).await
+    }
+    async fn set_identify_light(&self, on: bool) -> Result<(), Fault> {
+        self.write(|way| way.set_identify_light(on)).await
     }
 
     /// Power goes to the next way only where nothing can have happened on this one.

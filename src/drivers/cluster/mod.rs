@@ -1,7 +1,7 @@
 //! A cluster system. To add one: write `<name>.rs` here, then the two lines marked below.
 use crate::{
     kinds::Kind,
-    model::{Act, Connect, Fault, LeaseAnswer, Loan, Member, NodeView, RunId, Unmovable},
+    model::{Act, Connect, DataStore, Fault, LeaseAnswer, Loan, Member, NodeView, RunId, Unmovable},
 };
 use async_trait::async_trait;
 use std::{sync::Arc, time::Duration};
@@ -62,6 +62,10 @@ pub trait Cluster: Send + Sync {
     async fn look(&self, node: &str, ask: &Ask) -> Result<NodeView, Fault>;
     /// One exchange.
     async fn act(&self, node: &str, act: &Act, ask: &Ask) -> Result<(), Fault>;
+    /// The stores the cluster itself knows that keep data on this node (Rook, Longhorn, vSAN, ALBA), with their own word on losing it. Reads only.
+    async fn stores(&self, _node: &str) -> Result<Vec<DataStore>, Fault> {
+        Ok(Vec::new())
+    }
     /// The act that pays back a loan this driver handed out in a move; `returns` is set by the caller.
     fn give_back(&self, node: &str, loan: &Loan) -> Act;
     /// Is the loan already paid, as the world stands (someone else uncordoned, we died after the write)? Reads only.

@@ -1,0 +1,21 @@
+//! A store that keeps data on a node, and whether it bears losing the node for a while.
+use serde::{Deserialize, Serialize};
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DataStore {
+    /// `ceph`, `longhorn`, `vsan`, `alba`, `mdraid`, `zfs`, …
+    pub kind: String,
+    /// `rook-ceph/rook-ceph`, `tier 1`, `md0`.
+    pub name: String,
+    /// Why it would not survive without the node, or why nobody can say. Empty: it says that it does.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refuses: Vec<String>,
+    /// What rebuilds now, with its numbers: the next node waits.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rebuilding: Vec<String>,
+}
+impl DataStore {
+    pub fn bears_it(&self) -> bool {
+        self.refuses.is_empty() && self.rebuilding.is_empty()
+    }
+}
