@@ -10,5 +10,6 @@ mod reading;
 mod reviewed;
 mod rig;
 mod stop;
+mod trust;
 mod usage;
 mod world;
