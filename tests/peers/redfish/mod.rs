@@ -2,7 +2,8 @@
 mod lab;
 mod mock;
 mod odd;
-mod sushy;
+mod seen;
+pub mod sushy;
 
 use pitstop::{
     drivers::bmc::{Bmc, KINDS},
