@@ -30,7 +30,7 @@ pub use fault::{Blocker, Fault, FaultKind};
 pub use host_view::{Command, HostView, Output};
 pub use identity::{Chain, Identity};
 pub use name::{ClusterName, NodeName, RunId};
-pub use node_view::{Boot, LeaseAnswer, Member, NodeView, Unmovable, Workload};
+pub use node_view::{Boot, How, LeaseAnswer, Member, NodeView, Unmovable, Workload};
 pub use policy::OnFailure;
 pub use proof::{Certificate, HostKey};
 pub use secret::{Secret, SecretRef, Secrets};
