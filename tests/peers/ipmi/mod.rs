@@ -157,6 +157,20 @@ async fn network(port: u16, mut through: impl FnMut(Way, Vec<u8>) -> Vec<Vec<u8>
     own
 }
 
+/// A plain network in between, and how many datagrams of this kind of payload went to the BMC.
+pub async fn counted(port: u16, payload: u8) -> (u16, Arc<std::sync::atomic::AtomicUsize>) {
+    let count = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let seen = count.clone();
+    let own = network(port, move |way, datagram| {
+        if way == Way::ToBmc && datagram.get(5).is_some_and(|kind| kind & 0x3f == payload) {
+            seen.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        }
+        vec![datagram]
+    })
+    .await;
+    (own, count)
+}
+
 pub fn seeded(mut seed: u64) -> impl FnMut(u64) -> u64 {
     move |below| {
         seed ^= seed << 13;

@@ -21,6 +21,13 @@ async fn answers(port: u16) -> bool {
 
 /// OpenIPMI's simulator: suites 0 to 3. Its hook keeps the power in a file, obeys `shutdown` a second later, and fails while a file `broken` is there.
 pub async fn ipmi_sim() -> (Peer, u16) {
+    let hook = "#!/bin/sh\ncd \"$1\"; shift; echo \"$*\" >>calls\n[ -e broken ] && exit 1\ncase \"$1 $2 $3\" in\n'get power '*) echo \"power:$(cat power)\" ;;\n'set power 0') echo 0 >power ;;\n\
+                'set power 1') echo 1 >power ;;\n'set shutdown 1') (sleep 1; echo 0 >power) >/dev/null 2>&1 & ;;\n'set reset 1') ;;\n'get boot '*) echo boot:default ;;\nesac\n";
+    ipmi_sim_with(hook, |dir| std::fs::write(dir.join("power"), "1\n").unwrap()).await
+}
+
+/// With another hook, and a directory that `prepare` fills.
+pub async fn ipmi_sim_with(hook: &str, prepare: impl FnOnce(&std::path::Path)) -> (Peer, u16) {
     let (program, port, dir) = (program("ipmi_sim"), udp_port(), tempfile::tempdir().unwrap());
     let at = dir.path().display();
     let auth = "none md2 md5 straight";
@@ -30,13 +37,12 @@ pub async fn ipmi_sim() -> (Peer, u16) {
     );
     let emu = "mc_setbmc 0x20\nmc_add 0x20 0 no-device-sdrs 0x23 9 8 0x9f 0x1291 0xf02 persist_sdr\nsel_enable 0x20 1000 0x0a\nmc_enable 0x20\n\
                sel_add 0x20 2 0x00 0x5e 0x2f 0x65 0x20 0 0x04 0x0c 0x53 0x6f 0xa1 0xff 0xff\nsel_add 0x20 2 0x00 0x5e 0x2f 0x65 0x20 0 0x04 0x08 0x60 0x6f 0x03 0xff 0xff\n";
-    let hook = "#!/bin/sh\ncd \"$1\"; shift; echo \"$*\" >>calls\n[ -e broken ] && exit 1\ncase \"$1 $2 $3\" in\n'get power '*) echo \"power:$(cat power)\" ;;\n'set power 0') echo 0 >power ;;\n\
-                'set power 1') echo 1 >power ;;\n'set shutdown 1') (sleep 1; echo 0 >power) >/dev/null 2>&1 & ;;\n'set reset 1') ;;\n'get boot '*) echo boot:default ;;\nesac\n";
-    for (name, text) in [("lan.conf", conf.as_str()), ("peer.emu", emu), ("chassis", hook), ("power", "1\n")] {
+    for (name, text) in [("lan.conf", conf.as_str()), ("peer.emu", emu), ("chassis", hook)] {
         std::fs::write(dir.path().join(name), text).unwrap();
     }
     std::fs::create_dir(dir.path().join("state")).unwrap();
     std::fs::set_permissions(dir.path().join("chassis"), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    prepare(dir.path());
     let mut command = Command::new(program);
     command.args(["-c", "lan.conf", "-f", "peer.emu", "-s", "state", "-n"]);
     let mut peer = Peer::start(&mut command, dir);

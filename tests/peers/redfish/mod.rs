@@ -1,6 +1,6 @@
 //! Redfish: our driver against sushy-emulator and against answers real BMCs give; curl against the lab.
 mod lab;
-mod mock;
+pub mod mock;
 mod odd;
 mod seen;
 pub mod sushy;
