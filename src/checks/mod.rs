@@ -2,7 +2,7 @@
 use crate::{
     drivers::{bmc::Bmc, cluster::Cluster, host::Host, net::Net},
     kinds::Kind,
-    model::{Blocker, Fault, NodeName, Past},
+    model::{Blocker, Fault, FaultKind, NodeName, Past},
 };
 use async_trait::async_trait;
 use serde_json::Value;
@@ -47,10 +47,27 @@ pub enum Verdict {
     Unhealthy(Vec<Blocker>),
 }
 
+/// What would make well what a look found wrong. It is issued as an act: in the journal first, once per boot and check, and then looked at again.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Repair {
+    /// In words, for people and journal: `start node-agent`.
+    pub what: String,
+    /// The check reads this again when the act is sent.
+    pub args: Value,
+}
+
 #[async_trait]
 pub trait Check: Send + Sync {
     /// `systemd: multipathd, node-agent`.
     fn describe(&self) -> String;
     /// Reads only. A fault means that it could not be asked: never healthy.
     async fn look(&self, probe: &Probe<'_>) -> Result<Verdict, Fault>;
+    /// None: nothing known that would help, or not asked for in the inventory. Pure.
+    fn repair(&self, _wrong: &[Blocker]) -> Option<Repair> {
+        None
+    }
+    /// Sends the repair: one exchange. Whether it helped is what the next look says.
+    async fn mend(&self, _probe: &Probe<'_>, repair: &Repair) -> Result<(), Fault> {
+        Err(Fault::new(FaultKind::Unable, format!("BUG: {} has no repair `{}`", self.describe(), repair.what)))
+    }
 }

@@ -1,5 +1,5 @@
 //! Really healthy: same installation, one boot, still empty and in maintenance, every booted check well, and all of it for a while.
-use super::{At, Cx, Next, Step, evacuate, preflight, reset};
+use super::{At, Cx, Next, Step, evacuate, preflight, repair, reset};
 use crate::{
     guards::{self, Readings},
     kinds,
@@ -35,7 +35,7 @@ struct Verify {
 }
 
 /// Pure. Ok: all is well; otherwise what to do about it.
-pub fn judge(cx: &Cx, seen: &Readings, unhealthy: &[Blocker], past: &Past) -> Result<(), Next> {
+pub fn judge(cx: &Cx, seen: &Readings, past: &Past) -> Result<(), Next> {
     guards::identity::judge(&cx.node, seen).map_err(preflight::waits_or_holds)?;
     let wait = |object: &str, why: String| Err(Next::Wait(vec![Blocker::new(object, why)]));
     match &seen.bmc {
@@ -89,7 +89,7 @@ pub fn judge(cx: &Cx, seen: &Readings, unhealthy: &[Blocker], past: &Past) -> Re
             return wait(&format!("cluster {cluster}"), format!("not ready: {}", view.not_ready.join(", ")));
         }
     }
-    if unhealthy.is_empty() { Ok(()) } else { Err(Next::Wait(unhealthy.to_vec())) }
+    Ok(())
 }
 
 /// The root, the machine-id, the SSH host key and the default target are what they were (safety.md, 4).
@@ -135,26 +135,35 @@ const ON_AGAIN: Span = Span::seconds(10);
 impl Step for Verify {
     async fn look(&self, cx: &Cx, past: &Past, now: Timestamp) -> Result<Next, Fault> {
         let seen = cx.read(past).await;
-        let (wrong, well) = preflight::unhealthy(cx, past, At::Booted).await;
+        let found = repair::ask(cx, past, At::Booted).await;
         if let Some(act) = owed_on(cx, &seen, past, now) {
             self.power.keep(guards::permit(&cx.node, ResetType::On, &seen)?);
             return Ok(Next::Act(vec![(act, Value::Null)]));
         }
         let mut good_since = self.good_since.lock().expect("BUG: poisoned");
-        if let Err(next) = judge(cx, &seen, &wrong, past) {
+        if let Err(next) = judge(cx, &seen, past) {
             *good_since = None;
             return Ok(next);
+        }
+        // Only a machine that is proven to be the right one, in maintenance and empty, is repaired.
+        if !found.wrong.is_empty() {
+            *good_since = None;
+            let boot = reset::boot_of(&seen).map(|(_, boot)| boot).unwrap_or_default();
+            return Ok(repair::next(&found, past, &boot, cx.time, now).unwrap_or_else(|| repair::wait(&found, past, &boot)));
         }
         let begun = *good_since.get_or_insert(now);
         if since(begun, now) < cx.time.of(self.config.hold_for) {
             return Ok(Next::Wait(vec![Blocker::new(cx.node.to_string(), format!("all well, has to hold for {}", self.config.hold_for))]));
         }
-        Ok(Next::Done(json!({ "boot": reset::boot_of(&seen).map(|(_, b)| b), "checks": well })))
+        Ok(Next::Done(json!({ "boot": reset::boot_of(&seen).map(|(_, b)| b), "checks": found.well })))
     }
 
     async fn act(&self, cx: &Cx, act: &Act) -> Result<(), Fault> {
         if act.to == reset::BMC {
             return self.power.send(cx, act).await;
+        }
+        if act.to == repair::CHECK {
+            return repair::mend(cx, act).await;
         }
         let seat = cx.seat(&act.to)?;
         seat.driver.act(&seat.node, act, &cx.ask).await
