@@ -437,7 +437,10 @@ impl Host for FakeHost {
     async fn exec(&self, command: &Command) -> Result<Output, Fault> {
         let down = || Fault::new(FaultKind::Unreachable, "down");
         if command.line == "mend" {
-            let mend = |m: &mut Machine, _: &Temper| if m.up() { Ok(m.mended.push(m.boots)) } else { Err(down()) };
+            let mend = |m: &mut Machine, _: &Temper| {
+                m.mended.extend(m.up().then_some(m.boots));
+                if m.up() { Ok(()) } else { Err(down()) }
+            };
             self.0.change(&self.1, mend).await?;
             return Ok(Output { status: 0, stdout: String::new(), stderr: String::new(), dropped: 0 });
         }
