@@ -20,7 +20,7 @@ use std::sync::Arc;
 pub mod enable;
 pub mod evacuate;
 pub mod preflight;
-pub mod repair;
+mod repair;
 pub mod reset;
 pub mod settle;
 pub mod verify;
