@@ -267,12 +267,12 @@ fn told(join: &str, category: &str, facts: &Facts) -> String {
 mod tests {
     use super::*;
 
-    fn picture(items: &[(&str, &str, &[(&str, &str)])]) -> Picture {
+    type One<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)]);
+    fn picture(items: &[One<'_>]) -> Picture {
         let mut p = Picture::default();
         items.iter().for_each(|(category, name, facts)| p.put(category, name, facts));
         p
     }
-    type One<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)]);
     fn of(before: One<'_>, after: Option<One<'_>>) -> Vec<(Level, String)> {
         let after = after.map(|a| picture(&[a])).unwrap_or_default();
         diff(&picture(&[before]), &after, &Rules::default(), &[]).into_iter().map(|d| (d.level, d.line)).collect()

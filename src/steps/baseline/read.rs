@@ -74,8 +74,8 @@ pub fn read(text: &str) -> Result<Picture, String> {
     Ok(picture)
 }
 
-fn each(lines: &[&str], mut f: impl FnMut(&str)) {
-    lines.iter().map(|l| l.trim()).filter(|l| !l.is_empty()).for_each(|l| f(l));
+fn each(lines: &[&str], f: impl FnMut(&str)) {
+    lines.iter().map(|l| l.trim()).filter(|l| !l.is_empty()).for_each(f);
 }
 fn word(line: &str, n: usize) -> &str {
     line.split_whitespace().nth(n).unwrap_or_default()
