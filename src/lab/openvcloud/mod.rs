@@ -174,7 +174,9 @@ async fn handle(State(server): State<Arc<Server>>, method: Method, uri: Uri, hea
     let shown = uri.path_and_query().map_or(uri.path(), |p| p.as_str());
     let mut said = body.clone();
     // A recorded exchange holds no credential.
-    said.as_object_mut().map(|row| row.retain(|k, _| !["authkey", "password"].contains(&k.as_str())));
+    if let Some(row) = said.as_object_mut() {
+        row.retain(|k, _| !["authkey", "password"].contains(&k.as_str()));
+    }
     let body_shown = if said.is_null() { String::new() } else { format!(" {said}") };
     server.setup.asked.lock().unwrap_or_else(|e| e.into_inner()).push(format!("{method} {shown}{body_shown}"));
     if let Some(model) = uri.path().strip_prefix("/restextmachine/") {

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     kinds,
-    model::{Act, Connect, Fault, FaultKind, LeaseAnswer, Loan, Member, NodeView, Repeat, SecretRef, Span},
+    model::{Act, Connect, DataStore, Fault, FaultKind, LeaseAnswer, Loan, Member, NodeView, Repeat, SecretRef, Span},
 };
 use async_trait::async_trait;
 use rest::{Auth, Failure, Rest};
@@ -230,6 +230,11 @@ impl Cluster for VergeOs {
             (Some("poweron"), Some(vm)) => self.vm_action(vm, "poweron", &what).await,
             _ => Err(Fault::new(FaultKind::Invalid, format!("VergeOS knows no act `{}`", act.what))),
         }
+    }
+
+    async fn stores(&self, node: &str) -> Result<Vec<DataStore>, Fault> {
+        let (node, _) = self.node(node).await?;
+        Ok(view::stores(&node, &self.tiers().await?))
     }
 
     fn give_back(&self, _: &str, loan: &Loan) -> Act {
