@@ -19,6 +19,7 @@ mod setting;
 mod survey;
 mod time;
 mod trust;
+mod update;
 
 pub use act::{Act, Answer, Done, Loan, LoanId, Outcome, Past, Repeat};
 pub use bmc_seen::{BootOverride, Firmware, Health, LiveTask, LogEntry};
@@ -36,3 +37,4 @@ pub use setting::Setting;
 pub use survey::{ClusterSurvey, DueSeen, NodeSurvey, Skip, Survey, WaySeen};
 pub use time::{Clock, Span, TimeScale, Timestamp, since};
 pub use trust::Trust;
+pub use update::{Apply, FIRMWARE, Image, Started, Task, Update};

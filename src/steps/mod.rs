@@ -10,7 +10,7 @@ use crate::{
     },
     guards::{Pins, Readings, readings},
     kinds::Kind,
-    model::{Act, Blocker, ClusterName, Fault, FaultKind, Loan, LoanId, NodeName, Past, TimeScale, Timestamp},
+    model::{Act, Blocker, ClusterName, Fault, FaultKind, Loan, LoanId, NodeName, Past, Started, TimeScale, Timestamp},
 };
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -87,7 +87,9 @@ impl Cx {
         let clusters = self.seats.iter().map(|s| (s.cluster.clone(), s.node.clone(), s.driver.clone())).collect();
         let from = readings::Witnesses { bmc: self.bmc.as_ref(), clusters, host: self.host.as_deref() };
         let carried = past.power_touched().then(|| reset::host_before(past)).flatten();
-        readings::read(&from, &self.ask, &self.pins, carried).await
+        let mut seen = readings::read(&from, &self.ask, &self.pins, carried).await;
+        seen.started = Started::open(past);
+        seen
     }
 }
 

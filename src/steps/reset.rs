@@ -2,7 +2,10 @@
 //! Done when the node has booted anew; a rung is sent at most once, and after an answer that never came only watched.
 use super::{Cx, Next, Step, preflight::waits_or_holds};
 use crate::{
-    guards::{self, Permit, Readings},
+    guards::{
+        self, Permit, Readings,
+        flash::{Flash, SILENCE},
+    },
     kinds,
     model::{Act, Answer, Blocker, Done, Fault, FaultKind, HostView, Loan, LoanId, Past, Power, Repeat, ResetType, Span, TimeScale, Timestamp, since},
 };
@@ -302,6 +305,33 @@ fn send(verb: ResetType, config: &Config, seen: &Seen) -> Next {
     Next::Act(vec![(act, seen.picture())])
 }
 
+/// safety.md, 13. Waited for as long as the longest silence that has been seen; then held, never reset.
+fn flash(cx: &Cx, seen: &Readings, past: &Past, ladder_begins: bool, now: Timestamp) -> Option<Next> {
+    let open = seen.started.first().filter(|_| ladder_begins).zip(past.power_acts().last());
+    let found = match (guards::flash::look(&cx.node, seen), open) {
+        (Flash::Clear, None) => return None,
+        // The reset that was to let it in has been: it may be written this minute, and few BMCs tell of that.
+        (Flash::Clear, Some((_, sent))) if since(sent.at, now) >= cx.time.of(SILENCE) => return None,
+        (Flash::Clear, Some((open, sent))) => Flash::Live(Fault::new(
+            FaultKind::Unwilling,
+            format!("flash: the {} was let in by `{}` at {}, and its version was not read back yet", open.named(&cx.node), sent.act.what, sent.at),
+        )),
+        (found, _) => found,
+    };
+    let (fault, patient) = match found {
+        Flash::Clear => return None,
+        Flash::Live(fault) => (fault, true),
+        Flash::Stands(fault) => (fault, false),
+    };
+    let from = [past.step_since, past.resumed_at, past.released_at, past.acts.last().map(|d| d.at)].into_iter().flatten().max();
+    match from {
+        Some(from) if patient && since(from, now) < cx.time.of(SILENCE) => Some(Next::Wait(vec![Blocker::new("BMC", fault.to_string())])),
+        None if patient => Some(Next::Wait(vec![Blocker::new("BMC", fault.to_string())])),
+        _ if patient => Some(Next::Hold(fault.cause(format!("watched for {SILENCE}")))),
+        _ => Some(Next::Hold(fault)),
+    }
+}
+
 /// A permit from the look that wanted it to the act that spends it.
 #[derive(Default)]
 pub struct PermitHeld(Mutex<Option<Permit>>);
@@ -336,6 +366,9 @@ impl Step for Reset {
         if let Next::Act(acts) = &next
             && let Some(verb) = acts.first().and_then(|(act, _)| act.args["verb"].as_str()).and_then(ResetType::parse)
         {
+            if let Some(next) = flash(cx, &readings, past, mine.is_empty(), now) {
+                return Ok(next);
+            }
             match guards::permit(&cx.node, verb, &readings) {
                 Ok(permit) => self.permit.keep(permit),
                 Err(fault) => return Ok(waits_or_holds(fault)),

@@ -154,11 +154,15 @@ async fn way(door: &BmcDoor) -> WaySeen {
         Err(fault) => Err(fault.clone()),
     };
     let took_ms = ms(begun);
+    let tasks = match (&door.driver, &seen) {
+        (Ok(bmc), Ok(_)) => Some(limited(&format!("the tasks of the BMC at {}", door.endpoint), bmc.live_tasks()).await),
+        _ => None,
+    };
     // A BMC has few sessions: none of ours stays behind.
     if let Ok(bmc) = &door.driver {
         bmc.close().await;
     }
-    WaySeen { protocol: door.protocol.clone(), endpoint: door.endpoint.clone(), loopback: door.loopback(), hosts: door.hosts(), took_ms, seen }
+    WaySeen { protocol: door.protocol.clone(), endpoint: door.endpoint.clone(), loopback: door.loopback(), hosts: door.hosts(), took_ms, seen, tasks }
 }
 
 async fn reasons(name: &NodeName, node: &NodeDoors, view: Option<&HostView>, due: &[Reason]) -> Vec<DueSeen> {

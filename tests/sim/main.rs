@@ -2,6 +2,7 @@
 //! a fault script per call, a crash around every append, a kill at any second. All invariants are asserted after every run.
 //! `PITSTOP_SIM_SEEDS=100000` makes the random part a soak; a failing case prints its seed, `PITSTOP_SIM_SEED=N` repeats it alone.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on may panic")]
+mod flash;
 mod limits;
 mod moment;
 mod rogue;
@@ -247,6 +248,7 @@ impl Sim {
             let machines = self.world.machines.lock().unwrap();
             let m = &machines[&name.0];
             assert_eq!(m.lost, 0, "{case}: inv-02: {name} lost power over its pods");
+            assert_eq!(m.bricked, 0, "{case}: inv-13: {name} got a verb while firmware was written");
             assert_eq!(m.unjournalled, 0, "{case}: inv-06: {name} got a verb that no intent precedes");
             for verb in &m.verbs {
                 let times = m.verbs.iter().filter(|v| *v == verb).count();
@@ -460,6 +462,7 @@ fn random_faults_and_deaths_break_no_invariant() {
                 boots_twice: dice.roll(16) == 0,
                 miswired: dice.roll(20) == 0,
                 other_system: dice.roll(16) == 0,
+                foreign_update: None,
             };
             let how = ["graceful", "force", "power-cycle"][dice.roll(3) as usize];
             let case = Case { nodes: 3 + dice.roll(2) as usize, max_unavailable: 1 + dice.roll(2) as u32, how, temper, seed, ..Case::default() };

@@ -64,6 +64,8 @@ pub struct Temper {
     pub miswired: bool,
     /// Another installation comes up on node 1.
     pub other_system: bool,
+    /// Somebody else's update is live at the BMC of node 1, from and until these seconds of the simulation.
+    pub foreign_update: Option<(u64, u64)>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -90,6 +92,10 @@ pub struct Machine {
     pub verbs: Vec<ResetType>,
     /// A verb arrived that no durable intent precedes.
     pub unjournalled: u32,
+    /// A verb arrived while firmware was written.
+    pub bricked: u32,
+    /// The foreign update: live from, until.
+    foreign: Option<(Instant, Instant)>,
 }
 
 pub struct World {
@@ -118,6 +124,11 @@ impl World {
             lost: 0,
             verbs: Vec::new(),
             unjournalled: 0,
+            bricked: 0,
+            foreign: temper
+                .foreign_update
+                .filter(|_| i == 1)
+                .map(|(from, to)| (Instant::now() + Duration::from_secs(from), Instant::now() + Duration::from_secs(to))),
         };
         let machines = (0..nodes).map(|i| (format!("n{i}"), machine(i))).collect();
         Arc::new(World { machines: Mutex::new(machines), temper, dice: Mutex::new(Dice(seed)), store, run, most_out: Mutex::new(0) })
@@ -238,6 +249,12 @@ impl Machine {
     }
     pub fn up(&self) -> bool {
         self.phase == Phase::Up
+    }
+    fn tasks(&self) -> Vec<LiveTask> {
+        let now = Instant::now();
+        let foreign = self.foreign.filter(|(from, to)| (*from..*to).contains(&now));
+        let task = |id: &str| LiveTask { id: id.into(), name: "Update".into(), state: "Running".into(), percent: Some(40), waits_for_reset: false };
+        foreign.into_iter().map(|_| task("/tasks/foreign")).collect()
     }
     fn boot_id(&self, name: &str) -> String {
         format!("{name}-boot-{}", self.boots)
@@ -381,6 +398,9 @@ impl Bmc for FakeBmc {
             })
             .await
     }
+    async fn live_tasks(&self) -> Result<Vec<LiveTask>, Fault> {
+        self.world.look(&self.wired, |m, _| Ok(m.tasks())).await
+    }
     async fn power(&self, verb: ResetType, permit: &mut Permit) -> Result<(), Fault> {
         permit.spend(Some(&self.node), verb)?;
         let intended = {
@@ -394,6 +414,7 @@ impl Bmc for FakeBmc {
         self.world
             .change(&self.wired, |m, temper| {
                 m.unjournalled += u32::from(!intended);
+                m.bricked += u32::from(!m.tasks().is_empty());
                 let lag = if self.wired == "n1" { temper.lag } else { Duration::from_secs(2) };
                 m.verbs.push(verb);
                 m.pending.push((Instant::now() + lag, verb));

@@ -1,23 +1,30 @@
 //! BMCs over Redfish: one client per node, tolerant reading, and a reset that is sent once to the target that the service itself names.
 mod client;
 mod faults;
+mod inventory;
 mod quirks;
 mod read;
+mod serve;
 mod system;
+mod tasks;
 mod tls;
+mod update;
 
 use super::{Bmc, BmcConfig};
 use crate::{
     guards::Permit,
     kinds,
-    model::{BmcView, Connect, Fault, FaultKind, NodeName, ResetType, SecretRef, Span},
+    model::{BmcView, Connect, Fault, FaultKind, Firmware, LiveTask, NodeName, ResetType, SecretRef, Span, Task, Update},
 };
 use async_trait::async_trait;
 use client::{Account, Client};
 use redfish_codegen::models::{computer_system::v1_20_1::ResetRequestBody, resource};
 use reqwest::Url;
 use serde::{Deserialize, Serialize};
-use std::sync::{Arc, Mutex};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+};
 
 pub use client::Auth;
 pub use tls::Tls;
@@ -116,6 +123,7 @@ impl BmcConfig for Config {
             warnings,
             client: Client::new(http, base, self.auth, trust, account),
             known: Mutex::default(),
+            image: Mutex::default(),
         }))
     }
     fn endpoint(&self) -> String {
@@ -134,6 +142,8 @@ struct Redfish {
     warnings: Vec<String>,
     client: Client,
     known: Mutex<Known>,
+    /// Served to the BMC while it needs it.
+    image: Mutex<Option<serve::Lease>>,
 }
 
 /// Found once, kept while it answers.
@@ -144,6 +154,11 @@ struct Known {
     uuid: Option<String>,
     /// Of the BMC; `Some(None)`: asked, and it did not say.
     firmware: Option<Option<String>>,
+    /// Tasks at their end, by address.
+    ended: BTreeMap<String, Task>,
+    lists: Option<tasks::Lists>,
+    /// As the system was last read.
+    system_busy: Option<Task>,
 }
 
 #[async_trait]
@@ -165,7 +180,7 @@ impl Bmc for Redfish {
                 None
             }
         };
-        let firmware = self.firmware(system.manager.as_deref()).await;
+        let firmware = self.bmc_version(system.manager.as_deref()).await;
         let product = [system.product, firmware.map(|version| format!("BMC {version}"))].into_iter().flatten().collect::<Vec<_>>().join(", ");
         self.known().uuid = system.identity.uuid_key();
         Ok(BmcView {
@@ -187,6 +202,23 @@ impl Bmc for Redfish {
         self.client.post(&target, body, || permit.spend(self.node.as_ref(), verb)).await
     }
 
+    async fn firmware(&self) -> Result<Vec<Firmware>, Fault> {
+        self.inventory().await
+    }
+    async fn live_tasks(&self) -> Result<Vec<LiveTask>, Fault> {
+        Ok(self.every_task().await?.into_iter().filter(|t| t.ended.is_none()).map(|t| t.task).collect())
+    }
+    async fn tasks(&self) -> Result<Vec<Task>, Fault> {
+        self.every_task().await
+    }
+
+    async fn update(&self, ask: &Update) -> Result<(), Fault> {
+        self.start_update(ask).await
+    }
+    async fn keep_image(&self, ask: &Update, needed: bool) -> Result<(), Fault> {
+        self.keep(ask, needed).await
+    }
+
     async fn close(&self) {
         self.client.close().await;
     }
@@ -196,7 +228,7 @@ impl Bmc for Redfish {
 fn nothing_sent(mut fault: Fault) -> Fault {
     if matches!(fault.kind, FaultKind::Unknown | FaultKind::Invalid) {
         fault.kind = FaultKind::Unreachable;
-        fault.what = format!("{}; no reset was sent", fault.what);
+        fault.what = format!("{}; nothing was sent", fault.what);
     }
     fault
 }

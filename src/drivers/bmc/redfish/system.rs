@@ -2,9 +2,11 @@
 use super::{
     Known, Redfish,
     read::{self, Reset, System},
+    tasks,
 };
 use crate::model::{Fault, FaultKind, ResetType};
 use reqwest::Url;
+use serde_json::Value;
 use std::sync::MutexGuard;
 
 /// Pages of `Systems` and members on them: a BMC has a handful.
@@ -22,25 +24,30 @@ impl Redfish {
 
     /// The system as it is now, and its address.
     pub async fn system(&self) -> Result<(String, System), Fault> {
+        self.system_document().await.map(|(uri, doc)| (uri, System::read(&doc)))
+    }
+
+    pub async fn system_document(&self) -> Result<(String, Value), Fault> {
         let known = self.known().system.clone();
         if let Some(uri) = known {
             match self.client.get(&uri).await {
-                Ok(doc) => return Ok((uri, System::read(&doc))),
+                Ok(doc) => {
+                    self.known().system_busy = tasks::busy(&uri, &doc);
+                    return Ok((uri, doc));
+                }
                 // Addresses change with the firmware of some BMCs: look for it once more.
                 Err(fault) if fault.kind == FaultKind::Unable => self.known().system = None,
                 Err(fault) => return Err(fault),
             }
         }
-        let (uri, system) = self.find().await?;
+        let (uri, doc) = self.find().await?;
         self.known().system = Some(uri.clone());
-        Ok((uri, system))
+        self.known().system_busy = tasks::busy(&uri, &doc);
+        Ok((uri, doc))
     }
 
-    async fn find(&self) -> Result<(String, System), Fault> {
-        let root = match self.client.root().await? {
-            Some(root) => root,
-            None => self.client.get(super::client::ROOT).await?,
-        };
+    async fn find(&self) -> Result<(String, Value), Fault> {
+        let root = self.service_root().await?;
         let mut page = read::link(root.get("Systems"));
         let mut uris = Vec::new();
         for _ in 0..PAGES {
@@ -52,7 +59,7 @@ impl Redfish {
         let mut found = Vec::new();
         for uri in uris.into_iter().take(MEMBERS) {
             match self.client.get(&uri).await {
-                Ok(doc) => found.push((uri, System::read(&doc))),
+                Ok(doc) => found.push((uri, System::read(&doc), doc)),
                 // Listed and not there. Any other fault could hide a second system that is meant as well.
                 Err(fault) if fault.kind == FaultKind::Unable => {}
                 Err(fault) => return Err(fault),
@@ -62,17 +69,17 @@ impl Redfish {
     }
 
     /// The first of several is a guess: machines with GPUs or DPUs show more than one.
-    fn choose(&self, mut found: Vec<(String, System)>) -> Result<(String, System), Fault> {
-        let names = found.iter().map(|(uri, s)| s.id.clone().unwrap_or_else(|| uri.clone())).collect::<Vec<_>>().join(", ");
+    fn choose(&self, mut found: Vec<(String, System, Value)>) -> Result<(String, Value), Fault> {
+        let names = found.iter().map(|(uri, s, _)| s.id.clone().unwrap_or_else(|| uri.clone())).collect::<Vec<_>>().join(", ");
         if let Some(wanted) = &self.system_id {
-            let chosen = found.into_iter().find(|(uri, system)| system.is(uri, wanted));
+            let chosen = found.into_iter().find(|(uri, system, _)| system.is(uri, wanted)).map(|(uri, _, doc)| (uri, doc));
             return chosen.ok_or_else(|| self.fault(FaultKind::Invalid, &format!("it has no system `{wanted}`")).cause(format!("it has {}", or_none(&names))));
         }
         if found.len() > 1 {
-            found.retain(|(_, system)| system.reset.is_some());
+            found.retain(|(_, system, _)| system.reset.is_some());
         }
         match (found.pop(), found.len()) {
-            (Some(only), 0) => Ok(only),
+            (Some((uri, _, doc)), 0) => Ok((uri, doc)),
             (None, _) => Err(self.fault(FaultKind::Unable, "it shows no system that can be reset").cause(format!("it shows {}", or_none(&names)))),
             (Some(_), _) => Err(self
                 .fault(FaultKind::Invalid, &format!("it shows several systems: {names}"))
@@ -114,7 +121,7 @@ impl Redfish {
     }
 
     /// Asked once per client: it is for people.
-    pub async fn firmware(&self, manager: Option<&str>) -> Option<String> {
+    pub async fn bmc_version(&self, manager: Option<&str>) -> Option<String> {
         let known = self.known().firmware.clone();
         if let Some(firmware) = known {
             return firmware;
