@@ -1,7 +1,12 @@
 //! Firmware of one simulated machine: what runs, what is staged, what is being written. Physics only; `rack` tells it of time and of power.
 use super::rack::{Pace, Quirks};
 use serde_json::{Value, json};
-use std::time::{Duration, Instant};
+use std::{
+    fs, io,
+    net::Ipv4Addr,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 /// First word of an image that the rack takes: `pitstop-lab-firmware BIOS 2.0.0`.
 pub const MAGIC: &str = "pitstop-lab-firmware";
@@ -175,4 +180,22 @@ impl Flash {
         }
         lines
     }
+}
+
+/// An image for these machines, and a playbook that installs it.
+pub fn files(dir: &Path) -> io::Result<()> {
+    fs::create_dir_all(dir.join("firmware"))?;
+    let (path, image) = (dir.join("firmware/bios-2.0.0.bin"), image("BIOS", "2.0.0"));
+    fs::write(&path, &image)?;
+    let digest: String = <sha2::Sha256 as sha2::Digest>::digest(&image).iter().map(|b| format!("{b:02x}")).collect();
+    // A port that was free a moment ago, for the BMCs that only fetch.
+    let serve = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
+    let shipped = format!(
+        "# Written by the lab for its simulated machines: BIOS 1.0.0 to 2.0.0.\ndescription = \"Firmware of the simulated rack\"\n\n[due]\nany = [\"firmware-below\"]\n\n\
+         [[steps]]\nevacuate = {{}}\n\n[[steps]]\nfirmware = {{ serve = \"{serve}\", targets = [\n    {{ model = \"Simulated machine\", id = \"BIOS\", version = \"2.0.0\", \
+         image = {{ file = \"{}\" }}, sha256 = \"{digest}\" }},\n] }}\n\n[[steps]]\nreset = {{ how = \"power-cycle\", then = \"force\" }}\ntimeout = \"90m\"\n\n\
+         [[steps]]\nverify = {{ hold_for = \"60s\" }}\ntimeout = \"45m\"\n\n[[steps]]\nenable = {{}}\n\n[[steps]]\nsettle = {{}}\n",
+        path.display()
+    );
+    fs::write(dir.join("firmware/lab-firmware.toml"), shipped)
 }

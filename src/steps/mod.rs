@@ -19,6 +19,7 @@ use std::sync::Arc;
 
 pub mod enable;
 pub mod evacuate;
+pub mod firmware;
 pub mod preflight;
 pub mod reset;
 pub mod settle;
@@ -32,6 +33,7 @@ pub const KINDS: &[Kind<dyn Step>] = &[
     Kind::of::<verify::Config>(),
     Kind::of::<enable::Config>(),
     Kind::of::<settle::Config>(),
+    Kind::of::<firmware::Config>(),
     // line 2: `Kind::of::<<name>::Config>(),`
 ];
 

@@ -7,7 +7,7 @@ use crate::{
         flash::{Flash, SILENCE},
     },
     kinds,
-    model::{Act, Answer, Blocker, Done, Fault, FaultKind, HostView, Loan, LoanId, Past, Power, Repeat, ResetType, Span, TimeScale, Timestamp, since},
+    model::{Act, Answer, Apply, Blocker, Done, Fault, FaultKind, HostView, Loan, LoanId, Past, Power, Repeat, ResetType, Span, TimeScale, Timestamp, since},
 };
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -84,6 +84,8 @@ pub struct Seen {
     pub awake: bool,
     /// The look before this one saw power Off too: one reading of a lagging BMC proves nothing.
     pub off_before: bool,
+    /// The BMC's own mark of the last reset.
+    pub marker: Option<String>,
 }
 
 impl Seen {
@@ -105,10 +107,11 @@ impl Seen {
             bmc_fault: r.bmc.as_ref().err().map(|f| f.to_string()),
             awake: if r.host.is_some() { fresh.is_some() } else { ready },
             off_before: false,
+            marker: r.bmc.as_ref().ok().and_then(|b| b.reset_marker.clone()),
         }
     }
     fn picture(&self) -> Value {
-        json!({ "power": self.power, "boots": self.boots, "host": self.host, "awake": self.awake })
+        json!({ "power": self.power, "boots": self.boots, "host": self.host, "awake": self.awake, "marker": self.marker })
     }
 }
 
@@ -305,6 +308,19 @@ fn send(verb: ResetType, config: &Config, seen: &Seen) -> Next {
     Next::Act(vec![(act, seen.picture())])
 }
 
+/// safety.md, 3: where firmware has to take effect a new boot id is not enough, it may have been a kexec. Power was seen off, or the BMC's own marker has moved.
+fn cold_start(seen: &Readings, past: &Past) -> Option<Next> {
+    let staged = seen.started.iter().find(|s| s.update.apply == Apply::OnReset)?;
+    let first = past.power_acts().next();
+    let off_seen = past.power_acts().any(|d| d.before["power"] == json!(Power::Off));
+    let marker = seen.bmc.as_ref().ok().and_then(|b| b.reset_marker.clone());
+    let moved = first.is_some_and(|d| d.before["marker"].as_str().is_some_and(|old| marker.as_deref().is_some_and(|new| new != old)));
+    (!off_seen && !moved).then(|| {
+        let why = format!("it booted anew, and neither was power seen off nor has the BMC's reset marker moved: {} needs a cold start", staged.update.id);
+        Next::Wait(vec![Blocker::new("BMC", why)])
+    })
+}
+
 /// safety.md, 13. Waited for as long as the longest silence that has been seen; then held, never reset.
 fn flash(cx: &Cx, seen: &Readings, past: &Past, ladder_begins: bool, now: Timestamp) -> Option<Next> {
     let open = seen.started.first().filter(|_| ladder_begins).zip(past.power_acts().last());
@@ -360,7 +376,7 @@ impl Step for Reset {
         if let (true, Some(first)) = (mine.is_empty(), past.power_acts().next())
             && let Some(next) = rebooted(&seen, &boots_before(first), first, false, now, cx.time)
         {
-            return Ok(next);
+            return Ok(cold_start(&readings, past).filter(|_| matches!(next, Next::Done(_))).unwrap_or(next));
         }
         let mut next = judge(&self.config, &seen, past, &mine, cx.time, now);
         if let Next::Act(acts) = &next
@@ -373,6 +389,9 @@ impl Step for Reset {
                 Ok(permit) => self.permit.keep(permit),
                 Err(fault) => return Ok(waits_or_holds(fault)),
             }
+        }
+        if let (Next::Done(_), Some(next)) = (&next, cold_start(&readings, past)) {
+            return Ok(next);
         }
         // The ladder knows no names; the person who reads needs one to type.
         if let Next::Hold(fault) = &mut next {

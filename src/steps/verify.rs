@@ -1,5 +1,5 @@
 //! Really healthy: same installation, one boot, still empty and in maintenance, every booted check well, and all of it for a while.
-use super::{At, Cx, Next, Step, evacuate, preflight, reset};
+use super::{At, Cx, Next, Step, evacuate, firmware, preflight, reset};
 use crate::{
     guards::{self, Readings},
     kinds,
@@ -145,6 +145,12 @@ impl Step for Verify {
             *good_since = None;
             return Ok(next);
         }
+        drop(good_since);
+        if let Some(next) = firmware::unverified(cx, past).await? {
+            *self.good_since.lock().expect("BUG: poisoned") = None;
+            return Ok(next);
+        }
+        let mut good_since = self.good_since.lock().expect("BUG: poisoned");
         let begun = *good_since.get_or_insert(now);
         if since(begun, now) < cx.time.of(self.config.hold_for) {
             return Ok(Next::Wait(vec![Blocker::new(cx.node.to_string(), format!("all well, has to hold for {}", self.config.hold_for))]));
