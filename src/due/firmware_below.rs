@@ -32,7 +32,11 @@ impl Due for Config {
         let node = probe.node;
         let none = || Fault::new(FaultKind::Unable, format!("{node}: only a BMC can say which firmware runs, and none answers"));
         let bmc = probe.bmc.ok_or_else(none)?;
-        let product = bmc.look().await?.product.unwrap_or_default();
+        let view = bmc.look().await?;
+        if view.protocol == "ipmi" {
+            return Err(Fault::new(FaultKind::Unable, format!("{node}: IPMI does not say which firmware runs, and Redfish does not answer")));
+        }
+        let product = view.product.unwrap_or_default();
         let wanted: Vec<&Target> = self.targets.iter().filter(|t| t.is_for(&product)).collect();
         if wanted.is_empty() {
             return Ok(DueAnswer::NotDue(format!("no firmware target is for `{product}`")));

@@ -216,9 +216,17 @@ async fn tasks(cx: &Cx) -> Result<Vec<Task>, Fault> {
 impl Step for Install {
     async fn look(&self, cx: &Cx, past: &Past, now: Timestamp) -> Result<Next, Fault> {
         let view = cx.bmc.look().await?;
+        if view.protocol == "ipmi" {
+            // A second way in that answers while the first restarts knows neither model nor updates: its silence about them is no answer.
+            let why = format!("{} answers, and only Redfish can install firmware", view.endpoint);
+            return Ok(Next::Wait(vec![Blocker::new("BMC", why)]));
+        }
         let product = view.product.unwrap_or_default();
         let wanted: Vec<&Target> = self.config.targets.iter().filter(|t| t.is_for(&product)).collect();
         if wanted.is_empty() {
+            if let Some(open) = Started::open(past).first() {
+                return Ok(Next::Wait(vec![Blocker::new("BMC", format!("says no model that a target is for, and the {} is open", open.named(&cx.node)))]));
+            }
             return Ok(Next::Done(json!({ "model": product, "updates": [] })));
         }
         // Silence is a reason to wait: BMCs restart in the middle.

@@ -60,6 +60,11 @@ fn updated_once(lab: &Lab, version: &str, apply: &str, kills: &[Kill]) {
         assert!(last.said().contains(&format!("pitstop release {NODE} retry")) || last.code == Some(5), "{name}: {}", last.said());
         last = store.pitstop(&["release", NODE, "retry"]);
     }
+    // Power was not touched: turned back, where nobody knows whether it began and the rack never saw it. Then once more.
+    if last.code == Some(5) && last.said().contains("nobody can say whether it began") {
+        assert!(of("update").is_empty(), "{name}: {}", last.said());
+        last = store.pitstop(run);
+    }
     assert_eq!(last.code, Some(0), "{name}: {}", last.said());
     Case { lab, playbook, node: NODE, name: name.clone() }.assert_done(from);
     assert_eq!(of("update").len(), 1, "{name}: started once");
@@ -68,10 +73,11 @@ fn updated_once(lab: &Lab, version: &str, apply: &str, kills: &[Kill]) {
     assert_eq!(of("bmc-restart").len(), 1, "{name}: the BMC restarts in the middle");
     assert_eq!(of("bricked"), Vec::<Value>::new(), "{name}: power while firmware was written");
     // A second run finds nothing due, and touches nothing.
-    let lines = lab.record(0).len();
+    let of_node = || lab.record(0).iter().filter(|l| l["node"] == NODE).count();
+    let lines = of_node();
     let again = store.pitstop(run);
     assert_eq!(again.code, Some(0), "{name}: {}", again.said());
-    assert_eq!(lab.record(0).len(), lines, "{name}: a node at its target was touched");
+    assert_eq!(of_node(), lines, "{name}: a node at its target was touched");
 }
 
 #[test]
@@ -111,7 +117,10 @@ fn inv_13_somebody_elses_update_refuses_the_node() {
             let text = said.said().split_whitespace().collect::<Vec<_>>().join(" ");
             assert!(text.contains("flash: task `Update NIC.1`") && text.contains(&format!("pitstop check {NODE}")), "{fault} {args:?}: {text}");
         }
-        assert!(!lab.record(0).iter().any(|l| ["power", "api-write", "bricked"].contains(&l["kind"].as_str().unwrap())), "{fault}: touched");
+        assert!(
+            !lab.record(0).iter().any(|l| l["node"] == NODE && ["power", "api-write", "bricked"].contains(&l["kind"].as_str().unwrap())),
+            "{fault}: touched"
+        );
     }
 }
 
