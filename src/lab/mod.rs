@@ -4,6 +4,7 @@ pub mod faults;
 pub mod flash;
 pub mod ipmi;
 pub mod kubernetes;
+pub mod openvcloud;
 pub mod rack;
 pub mod redfish;
 pub mod setup;

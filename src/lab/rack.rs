@@ -45,6 +45,8 @@ pub struct Quirks {
     pub update_restarts_bmc: bool,
     /// Images are only fetched, never taken.
     pub update_pull_only: bool,
+    /// The BMC says that it takes IPMI cipher suite 0: anybody, without a password.
+    pub cipher_zero: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -456,6 +456,7 @@ impl Bmc for FakeBmc {
                     power,
                     verbs: vec![],
                     reset_marker: Some(format!("reset {}", m.resets)),
+                    boot_progress: None,
                     product: Some("Sim 1".into()),
                     warnings: vec![],
                 })

@@ -1,9 +1,12 @@
 //! BMCs over Redfish: one client per node, tolerant reading, and a reset that is sent once to the target that the service itself names.
 mod client;
 mod faults;
+mod health;
 mod inventory;
+mod log;
 mod quirks;
 mod read;
+mod retry;
 mod serve;
 mod shown;
 mod system;
@@ -15,7 +18,7 @@ use super::{Bmc, BmcConfig};
 use crate::{
     guards::Permit,
     kinds,
-    model::{BmcView, Certificate, Connect, Fault, FaultKind, Firmware, LiveTask, NodeName, ResetType, SecretRef, Span, Task, Update},
+    model::{BmcView, Certificate, Connect, Fault, FaultKind, Firmware, Health, LiveTask, LogEntry, NodeName, ResetType, SecretRef, Span, Task, Update},
 };
 use async_trait::async_trait;
 use client::{Account, Client};
@@ -165,6 +168,8 @@ struct Known {
     lists: Option<tasks::Lists>,
     /// As the system was last read.
     system_busy: Option<Task>,
+    /// The entries of its event log.
+    log: Option<String>,
 }
 
 #[async_trait]
@@ -196,6 +201,7 @@ impl Bmc for Redfish {
             power: system.power,
             verbs: verbs.as_deref().map(read::known).unwrap_or_default(),
             reset_marker: system.marker,
+            boot_progress: system.boot_progress,
             product: (!product.is_empty()).then_some(product),
             warnings,
         })
@@ -223,6 +229,14 @@ impl Bmc for Redfish {
     }
     async fn keep_image(&self, ask: &Update, needed: bool) -> Result<(), Fault> {
         self.keep(ask, needed).await
+    }
+
+    async fn health(&self) -> Result<Health, Fault> {
+        self.roll_up().await
+    }
+
+    async fn log_since(&self, id: Option<&str>) -> Result<Vec<LogEntry>, Fault> {
+        self.log_entries_since(id).await
     }
 
     async fn close(&self) {

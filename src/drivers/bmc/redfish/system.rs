@@ -9,6 +9,9 @@ use reqwest::Url;
 use serde_json::Value;
 use std::sync::MutexGuard;
 
+/// Its address, what it said, and what that means.
+type Found = (String, Value, System);
+
 /// Pages of `Systems` and members on them: a BMC has a handful.
 const PAGES: usize = 8;
 const MEMBERS: usize = 64;
@@ -18,36 +21,41 @@ impl Redfish {
         self.known.lock().expect("BUG: a holder of what is known panicked")
     }
 
-    fn fault(&self, kind: FaultKind, what: &str) -> Fault {
+    pub fn fault(&self, kind: FaultKind, what: &str) -> Fault {
         Fault::new(kind, format!("{}: {what}", self.endpoint))
     }
 
     /// The system as it is now, and its address.
     pub async fn system(&self) -> Result<(String, System), Fault> {
-        self.system_document().await.map(|(uri, doc)| (uri, System::read(&doc)))
+        self.system_doc().await.map(|(uri, _, system)| (uri, system))
     }
 
-    pub async fn system_document(&self) -> Result<(String, Value), Fault> {
+    /// The same with all that the BMC said.
+    pub async fn system_doc(&self) -> Result<(String, Value, System), Fault> {
         let known = self.known().system.clone();
         if let Some(uri) = known {
             match self.client.get(&uri).await {
                 Ok(doc) => {
                     self.known().system_busy = tasks::busy(&uri, &doc);
-                    return Ok((uri, doc));
+                    let system = System::read(&doc);
+                    return Ok((uri, doc, system));
                 }
                 // Addresses change with the firmware of some BMCs: look for it once more.
                 Err(fault) if fault.kind == FaultKind::Unable => self.known().system = None,
                 Err(fault) => return Err(fault),
             }
         }
-        let (uri, doc) = self.find().await?;
-        self.known().system = Some(uri.clone());
-        self.known().system_busy = tasks::busy(&uri, &doc);
-        Ok((uri, doc))
+        let found = self.find().await?;
+        self.known().system = Some(found.0.clone());
+        self.known().system_busy = tasks::busy(&found.0, &found.1);
+        Ok(found)
     }
 
-    async fn find(&self) -> Result<(String, Value), Fault> {
-        let root = self.service_root().await?;
+    async fn find(&self) -> Result<Found, Fault> {
+        let root = match self.client.root().await? {
+            Some(root) => root,
+            None => self.client.get(super::client::ROOT).await?,
+        };
         let mut page = read::link(root.get("Systems"));
         let mut uris = Vec::new();
         for _ in 0..PAGES {
@@ -59,7 +67,10 @@ impl Redfish {
         let mut found = Vec::new();
         for uri in uris.into_iter().take(MEMBERS) {
             match self.client.get(&uri).await {
-                Ok(doc) => found.push((uri, System::read(&doc), doc)),
+                Ok(doc) => {
+                    let system = System::read(&doc);
+                    found.push((uri, doc, system));
+                }
                 // Listed and not there. Any other fault could hide a second system that is meant as well.
                 Err(fault) if fault.kind == FaultKind::Unable => {}
                 Err(fault) => return Err(fault),
@@ -69,17 +80,17 @@ impl Redfish {
     }
 
     /// The first of several is a guess: machines with GPUs or DPUs show more than one.
-    fn choose(&self, mut found: Vec<(String, System, Value)>) -> Result<(String, Value), Fault> {
-        let names = found.iter().map(|(uri, s, _)| s.id.clone().unwrap_or_else(|| uri.clone())).collect::<Vec<_>>().join(", ");
+    fn choose(&self, mut found: Vec<Found>) -> Result<Found, Fault> {
+        let names = found.iter().map(|(uri, _, s)| s.id.clone().unwrap_or_else(|| uri.clone())).collect::<Vec<_>>().join(", ");
         if let Some(wanted) = &self.system_id {
-            let chosen = found.into_iter().find(|(uri, system, _)| system.is(uri, wanted)).map(|(uri, _, doc)| (uri, doc));
+            let chosen = found.into_iter().find(|(uri, _, system)| system.is(uri, wanted));
             return chosen.ok_or_else(|| self.fault(FaultKind::Invalid, &format!("it has no system `{wanted}`")).cause(format!("it has {}", or_none(&names))));
         }
         if found.len() > 1 {
-            found.retain(|(_, system, _)| system.reset.is_some());
+            found.retain(|(.., system)| system.reset.is_some());
         }
         match (found.pop(), found.len()) {
-            (Some((uri, _, doc)), 0) => Ok((uri, doc)),
+            (Some(only), 0) => Ok(only),
             (None, _) => Err(self.fault(FaultKind::Unable, "it shows no system that can be reset").cause(format!("it shows {}", or_none(&names)))),
             (Some(_), _) => Err(self
                 .fault(FaultKind::Invalid, &format!("it shows several systems: {names}"))

@@ -109,7 +109,7 @@ impl Redfish {
             return Ok(lists);
         }
         let root = self.service_root().await?;
-        let (_, system) = self.system_document().await?;
+        let (_, system, _) = self.system_doc().await?;
         let mut lists = Lists::default();
         if let Some(service) = read::link(root.get("Tasks")) {
             match self.client.get(&service).await {
