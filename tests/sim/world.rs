@@ -56,6 +56,8 @@ pub struct Temper {
     pub stuck: bool,
     /// A booted check of node 1 never gets well.
     pub sick: bool,
+    /// A repair makes that check well.
+    pub mends: bool,
     /// After its boot node 1 boots a second time by itself.
     pub boots_twice: bool,
     /// Node 1 was cordoned by somebody before we came.
@@ -103,6 +105,8 @@ pub struct Machine {
     pub updates: u32,
     /// Ours: what asked for it, and what became of it.
     job: Option<(Apply, Job)>,
+    /// At which boot a repair arrived.
+    pub mended: Vec<u32>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -151,6 +155,7 @@ impl World {
                 .foreign_update
                 .filter(|_| i == 1)
                 .map(|(from, to)| (Instant::now() + Duration::from_secs(from), Instant::now() + Duration::from_secs(to))),
+            mended: vec![],
         };
         let machines = (0..nodes).map(|i| (format!("n{i}"), machine(i))).collect();
         Arc::new(World { machines: Mutex::new(machines), temper, dice: Mutex::new(Dice(seed)), store, run, most_out: Mutex::new(0) })
@@ -535,15 +540,21 @@ impl Host for FakeHost {
             })
             .await
     }
-    async fn exec(&self, _: &Command) -> Result<Output, Fault> {
-        let sick = self.0.temper.sick && self.1 == "n1";
+    async fn exec(&self, command: &Command) -> Result<Output, Fault> {
+        let down = || Fault::new(FaultKind::Unreachable, "down");
+        if command.line == "mend" {
+            let mend = |m: &mut Machine, _: &Temper| {
+                m.mended.extend(m.up().then_some(m.boots));
+                if m.up() { Ok(()) } else { Err(down()) }
+            };
+            self.0.change(&self.1, mend).await?;
+            return Ok(Output { status: 0, stdout: String::new(), stderr: String::new(), dropped: 0 });
+        }
         self.0
-            .look(&self.1, |m, _| {
-                if m.up() {
-                    Ok(Output { status: i32::from(sick), stdout: String::new(), stderr: String::new(), dropped: 0 })
-                } else {
-                    Err(Fault::new(FaultKind::Unreachable, "down"))
-                }
+            .look(&self.1, |m, temper| {
+                let well = temper.mends && m.mended.contains(&m.boots);
+                let sick = temper.sick && self.1 == "n1" && !well;
+                if m.up() { Ok(Output { status: i32::from(sick), stdout: String::new(), stderr: String::new(), dropped: 0 }) } else { Err(down()) }
             })
             .await
     }
@@ -575,5 +586,11 @@ impl pitstop::checks::Check for Service {
             0 => pitstop::checks::Verdict::Healthy(json!("active")),
             _ => pitstop::checks::Verdict::Unhealthy(vec![Blocker::new("agent", "inactive")]),
         })
+    }
+    fn repair(&self, _: &[Blocker]) -> Option<pitstop::checks::Repair> {
+        Some(pitstop::checks::Repair { what: "mend agent".into(), args: json!(null) })
+    }
+    async fn mend(&self, probe: &pitstop::checks::Probe<'_>, _: &pitstop::checks::Repair) -> Result<(), Fault> {
+        probe.host.unwrap().exec(&Command { line: "mend".into(), limit: Span::seconds(5), stdin: None }).await.map(drop)
     }
 }
