@@ -1,12 +1,13 @@
 //! What makes a node due: one file per reason. To add one: write `<name>.rs` here, then the two lines marked below.
 //! In a playbook a reason without options is its bare name (`"reboot-required"`), one with options a table (`{ uptime-over = "90d" }`).
 use crate::{
-    drivers::host::Host,
+    drivers::{bmc::Bmc, host::Host},
     kinds::Kind,
     model::{Fault, HostView, NodeName},
 };
 use async_trait::async_trait;
 
+pub mod firmware_below;
 pub mod kernel_outdated;
 pub mod reboot_required;
 pub mod uptime_over;
@@ -16,12 +17,15 @@ pub const KINDS: &[Kind<dyn Due>] = &[
     Kind::of::<reboot_required::Config>(),
     Kind::of::<kernel_outdated::Config>(),
     Kind::of::<uptime_over::Config>(),
+    Kind::of::<firmware_below::Config>(),
     // line 2: `Kind::of::<<name>::Config>(),`
 ];
 
 pub struct DueProbe<'a> {
     pub node: &'a NodeName,
     pub host: Option<&'a dyn Host>,
+    /// The first way in that answers.
+    pub bmc: Option<&'a dyn Bmc>,
     /// The survey's look, so that nothing is asked twice.
     pub view: Option<&'a HostView>,
 }

@@ -72,6 +72,8 @@ mod tests {
             clusters: vec![silent()],
             host: host.then(|| Ok(HostView { identity, ..HostView::default() })),
             carried_host: None,
+            tasks: Ok(vec![]),
+            started: vec![],
             pins: Pins { clusterless: clusterless.then(|| silent().0).into_iter().collect(), ..Pins::default() },
         }
     }

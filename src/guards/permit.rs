@@ -1,5 +1,5 @@
 //! A `Permit`: the right to send one power verb to one node, once, within 30 seconds of the readings it was made from.
-use super::{Readings, empty, identity};
+use super::{Readings, empty, flash, identity};
 use crate::model::{Fault, FaultKind, NodeName, Power, ResetType};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -26,6 +26,7 @@ pub fn permit(node: &NodeName, verb: ResetType, readings: &Readings) -> Result<P
         identity::judge(node, readings)?;
         empty::judge(node, readings)?;
     }
+    flash::judge(node, readings)?;
     let permit = Permit { node: node.clone(), verb, read_at: readings.read_at, spent: false };
     permit.fresh()?;
     Ok(permit)

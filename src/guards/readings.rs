@@ -5,7 +5,7 @@ use crate::{
         cluster::{Ask, Cluster},
         host::Host,
     },
-    model::{BmcView, ClusterName, Fault, FaultKind, HostView, Identity, NodeView},
+    model::{BmcView, ClusterName, Fault, FaultKind, HostView, Identity, LiveTask, NodeView, Started},
 };
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -41,6 +41,10 @@ pub struct Readings {
     pub host: Option<Result<HostView, Fault>>,
     /// What the host said before it was silenced by our own first rung.
     pub carried_host: Option<HostView>,
+    /// Update tasks of the BMC that are not at their end.
+    pub tasks: Result<Vec<LiveTask>, Fault>,
+    /// What we started or staged ourselves and have not yet seen to its end.
+    pub started: Vec<Started>,
     pub pins: Pins,
 }
 
@@ -71,8 +75,10 @@ pub async fn read(from: &Witnesses<'_>, ask: &Ask, pins: &Pins, carried_host: Op
             None => None,
         }
     };
-    let (bmc, clusters, host) = futures::join!(from.bmc.look(), clusters, host);
-    Readings { read_at, bmc, clusters, host, carried_host, pins: pins.clone() }
+    // One after the other: BMCs are small.
+    let bmc = async { (from.bmc.look().await, from.bmc.live_tasks().await) };
+    let ((bmc, tasks), clusters, host) = futures::join!(bmc, clusters, host);
+    Readings { read_at, bmc, clusters, host, carried_host, tasks, started: Vec::new(), pins: pins.clone() }
 }
 
 /// The second look, with what only the first one saw.

@@ -13,10 +13,15 @@ pub enum Fault {
     WrongBmc,
     ShiftedRow,
     NeverBoots,
+    UpdateLive,
+    UpdateStaged,
+    UpdateFails,
+    UpdateRestartsBmc,
+    UpdatePullOnly,
 }
 
 /// Name, and what it does, for `--fault list`.
-pub const FAULTS: [(&str, Fault, &str); 9] = [
+pub const FAULTS: [(&str, Fault, &str); 14] = [
     ("bmc-silent", Fault::BmcSilent, "node 2's BMC never answers"),
     ("bmc-late", Fault::BmcLate, "node 2's BMC obeys 30 s late"),
     ("reset-ignored", Fault::ResetIgnored, "node 2 accepts the graceful verb and does nothing"),
@@ -26,6 +31,11 @@ pub const FAULTS: [(&str, Fault, &str); 9] = [
     ("wrong-bmc", Fault::WrongBmc, "the BMCs of nodes 2 and 3 are swapped in the inventory"),
     ("shifted-row", Fault::ShiftedRow, "host and BMC of nodes 2 to 4 are one row off in the inventory"),
     ("never-boots", Fault::NeverBoots, "node 2 never comes back from its reset"),
+    ("update-live", Fault::UpdateLive, "somebody else's firmware update is being written on node 2"),
+    ("update-staged", Fault::UpdateStaged, "somebody else's firmware update waits for a reset of node 2"),
+    ("update-fails", Fault::UpdateFails, "every firmware update of node 2 ends in an error"),
+    ("update-restarts-bmc", Fault::UpdateRestartsBmc, "node 2's BMC restarts in the middle of a firmware update"),
+    ("update-pull-only", Fault::UpdatePullOnly, "node 2's BMC takes no image, it only fetches one"),
 ];
 
 impl FromStr for Fault {
@@ -56,6 +66,11 @@ pub fn quirks(faults: &[Fault], n: usize) -> Quirks {
             Fault::PdbBlocked => quirks.pdb_blocked = true,
             Fault::ServiceMissing => quirks.missing_after_boot.push(SERVICE.into()),
             Fault::NeverBoots => quirks.never_boots = true,
+            Fault::UpdateLive => quirks.update_live = true,
+            Fault::UpdateStaged => quirks.update_staged = true,
+            Fault::UpdateFails => quirks.update_fails = true,
+            Fault::UpdateRestartsBmc => quirks.update_restarts_bmc = true,
+            Fault::UpdatePullOnly => quirks.update_pull_only = true,
             Fault::WrongBmc | Fault::ShiftedRow => {}
         }
     }

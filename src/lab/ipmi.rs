@@ -83,7 +83,7 @@ fn random() -> [u8; 16] {
 impl Bmc {
     fn receive(&mut self, datagram: &[u8]) -> Option<Vec<u8>> {
         let seen = self.rack.seen(&self.machine)?;
-        if seen.spec.quirks.bmc_silent {
+        if seen.silent() {
             return None;
         }
         self.slots.retain(|slot| slot.used.elapsed() < if matches!(slot.phase, Phase::Active(_)) { IDLE } else { LOGIN });

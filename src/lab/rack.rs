@@ -1,5 +1,6 @@
 //! The simulated rack's physics and its own record. It knows nothing of the engine: it is the judge in tests.
 //! Servers of this room read and change machines only through here.
+use super::flash::{Flash, Line};
 use serde_json::{Value, json};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -36,6 +37,16 @@ pub struct Quirks {
     pub pdb_blocked: bool,
     /// The BMC takes this long for every answer (not scaled).
     pub answers_after: Duration,
+    /// A foreign update is being written, for a day.
+    pub update_live: bool,
+    /// A foreign update waits for a reset.
+    pub update_staged: bool,
+    /// An update ends in an error.
+    pub update_fails: bool,
+    /// The BMC restarts in the middle of an update.
+    pub update_restarts_bmc: bool,
+    /// Images are only fetched, never taken.
+    pub update_pull_only: bool,
     /// The BMC says that it takes IPMI cipher suite 0: anybody, without a password.
     pub cipher_zero: bool,
 }
@@ -64,6 +75,7 @@ struct Machine {
     pending: Vec<(Instant, String)>,
     running: Vec<String>,
     last_reset: String,
+    flash: Flash,
 }
 
 /// A machine as a server may show it.
@@ -81,6 +93,13 @@ pub struct Seen {
     pub last_reset: String,
     pub services: Vec<(String, bool)>,
     pub running: Vec<String>,
+    pub flash: Flash,
+}
+impl Seen {
+    /// Its BMC says nothing: broken, or restarting.
+    pub fn silent(&self) -> bool {
+        self.spec.quirks.bmc_silent || self.flash.back_at.is_some()
+    }
 }
 
 /// Times of a machine, before scaling.
@@ -93,10 +112,12 @@ pub struct Pace {
     pub shutdown: Duration,
     /// POST and boot.
     pub boot: Duration,
+    /// Writing firmware; a BMC is away twice as long.
+    pub flash: Duration,
 }
 impl Default for Pace {
     fn default() -> Pace {
-        Pace { scale: 0.01, obey: Duration::from_secs(5), shutdown: Duration::from_secs(20), boot: Duration::from_secs(150) }
+        Pace { scale: 0.01, obey: Duration::from_secs(5), shutdown: Duration::from_secs(20), boot: Duration::from_secs(150), flash: Duration::from_secs(60) }
     }
 }
 
@@ -123,6 +144,7 @@ impl Rack {
     pub fn new(specs: Vec<MachineSpec>, pace: Pace, log: Box<dyn Write + Send>) -> Rack {
         let now = Instant::now();
         let machine = |spec: MachineSpec| Machine {
+            flash: Flash::new(&spec.quirks),
             spec,
             phase: Phase::Up,
             boot_id: uuid::Uuid::new_v4().to_string(),
@@ -194,6 +216,9 @@ impl Rack {
             let late = (pace.obey + machine.spec.quirks.obey_late).mul_f64(pace.scale);
             machine.pending.push((Instant::now() + late, verb.to_owned()));
         }
+        if answer == PowerAnswer::Accepted && machine.flash.writes() {
+            write_line(&mut state.log, name, "bricked", json!({ "verb": verb, "why": "power while firmware is written" }));
+        }
         write_line(&mut state.log, name, "power", json!({ "verb": verb, "via": via, "answer": format!("{answer:?}") }));
         answer
     }
@@ -217,6 +242,22 @@ impl Rack {
         self.record(name, "api-write", json!({ "what": what }));
     }
 
+    /// An update is received; its image comes with `update_arrived`. Returns the task's number.
+    pub fn update(&self, name: &str, via: &str, on_reset: bool) -> u32 {
+        let mut state = self.state();
+        let Some(machine) = state.machines.get_mut(name) else { return 0 };
+        let id = machine.flash.receive(on_reset);
+        write_line(&mut state.log, name, "update", json!({ "via": via, "apply": if on_reset { "OnReset" } else { "Immediate" }, "task": id }));
+        id
+    }
+    pub fn update_arrived(&self, name: &str, id: u32, image: Result<Vec<u8>, String>) {
+        let pace = self.pace;
+        let mut state = self.state();
+        let Some(machine) = state.machines.get_mut(name) else { return };
+        let lines = machine.flash.arrived(id, image, pace, Instant::now());
+        write_lines(&mut state.log, name, lines);
+    }
+
     fn record(&self, name: &str, kind: &str, more: Value) {
         write_line(&mut self.state().log, name, kind, more);
     }
@@ -235,6 +276,7 @@ impl Machine {
             last_reset: self.last_reset.clone(),
             services: self.spec.services.iter().map(|s| (s.clone(), !missing(s))).collect(),
             running: self.running.clone(),
+            flash: self.flash.clone(),
         }
     }
 
@@ -244,10 +286,12 @@ impl Machine {
         for (_, verb) in due {
             self.obey(&verb, pace, log);
         }
+        let lines = self.flash.tick(&self.spec.quirks, pace, now);
+        write_lines(log, &self.spec.name, lines);
         match self.phase {
             Phase::Stopping { at, reboot } if at <= now => {
                 self.cut(log);
-                if reboot { self.boot(pace) } else { self.phase = Phase::Off }
+                if reboot { self.boot(pace, log) } else { self.phase = Phase::Off }
             }
             Phase::Booting(Some(at)) if at <= now => {
                 self.phase = Phase::Up;
@@ -262,7 +306,7 @@ impl Machine {
     fn obey(&mut self, verb: &str, pace: Pace, log: &mut Box<dyn Write + Send>) {
         let stop_at = Instant::now() + pace.shutdown.mul_f64(pace.scale);
         match (verb, self.phase) {
-            ("On", Phase::Off) => self.boot(pace),
+            ("On", Phase::Off) => self.boot(pace, log),
             ("On", _) | (_, Phase::Off) => {}
             ("GracefulShutdown", Phase::Up) => self.phase = Phase::Stopping { at: stop_at, reboot: false },
             ("GracefulRestart", Phase::Up) => self.phase = Phase::Stopping { at: stop_at, reboot: true },
@@ -274,7 +318,7 @@ impl Machine {
             }
             _ => {
                 self.cut(log);
-                self.boot(pace);
+                self.boot(pace, log);
             }
         }
     }
@@ -286,12 +330,18 @@ impl Machine {
         }
     }
 
-    fn boot(&mut self, pace: Pace) {
+    fn boot(&mut self, pace: Pace, log: &mut Box<dyn Write + Send>) {
         self.boot_id = uuid::Uuid::new_v4().to_string();
         self.last_reset = stamp();
-        let at = Instant::now() + pace.boot.mul_f64(pace.scale);
+        let (writing, lines) = self.flash.host_boots(pace, Instant::now());
+        write_lines(log, &self.spec.name, lines);
+        let at = Instant::now() + pace.boot.mul_f64(pace.scale) + writing;
         self.phase = Phase::Booting((!self.spec.quirks.never_boots).then_some(at));
     }
+}
+
+fn write_lines(log: &mut Box<dyn Write + Send>, node: &str, lines: Vec<Line>) {
+    lines.into_iter().for_each(|(kind, more)| write_line(log, node, kind, more));
 }
 
 fn stamp() -> String {

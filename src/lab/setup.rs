@@ -125,6 +125,7 @@ pub async fn start(dir: &Path, order: &Order) -> io::Result<Lab> {
     }
     fs::write(dir.join("known_hosts"), known_hosts)?;
 
+    super::flash::files(&dir)?;
     // Last, and in one go: whoever waits for it finds everything listening.
     let inventory = dir.join("inventory");
     let text = inventory_text(order, &nodes, &inventory_of_clusters, &ports);

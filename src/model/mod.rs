@@ -19,8 +19,10 @@ mod proof;
 mod secret;
 mod setting;
 mod survey;
+mod target;
 mod time;
 mod trust;
+mod update;
 
 pub use act::{Act, Answer, Done, Loan, LoanId, Outcome, Past, Repeat};
 pub use bmc_seen::{BootOverride, Firmware, Health, LiveTask, LogEntry};
@@ -38,5 +40,7 @@ pub use proof::{Certificate, HostKey};
 pub use secret::{Secret, SecretRef, Secrets};
 pub use setting::Setting;
 pub use survey::{ClusterSurvey, DueSeen, NodeSurvey, Skip, Survey, WaySeen};
+pub use target::{Target, compare as compare_versions, validate as validate_targets};
 pub use time::{Clock, Span, TimeScale, Timestamp, since};
 pub use trust::Trust;
+pub use update::{Apply, FIRMWARE, Image, Started, Task, Update};

@@ -1,5 +1,5 @@
 //! The world as it was read once, for check, plan, preflight and admission.
-use super::{BmcView, ClusterName, Fault, HostView, Member, NodeName, NodeView, Timestamp};
+use super::{BmcView, ClusterName, Fault, HostView, LiveTask, Member, NodeName, NodeView, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -41,6 +41,9 @@ pub struct WaySeen {
     pub hosts: Vec<String>,
     pub took_ms: u64,
     pub seen: Result<BmcView, Fault>,
+    /// Update tasks that are not at their end; None: not asked, because it did not answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tasks: Option<Result<Vec<LiveTask>, Fault>>,
 }
 
 /// One reason in the playbook's `[due]`, as read.

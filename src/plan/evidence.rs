@@ -66,6 +66,7 @@ fn estimate(views: &[&NodeView], playbook: &PlaybookInput) -> Span {
         "evacuate" => Duration::from_secs(30 + moving),
         "reset" => Duration::from_secs(6 * 60),
         "verify" => Duration::from_secs(30) + hold_for(&step.step.body),
+        "firmware" => Duration::from_secs(10 * 60),
         "settle" => Duration::from_secs(60),
         _ => Duration::from_secs(15),
     };

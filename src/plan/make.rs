@@ -160,6 +160,8 @@ fn usual_limit(kind: &str) -> Span {
         EVACUATE => Span::minutes(45),
         // Graceful, then force, then the longest self test that has been seen (26 minutes).
         RESET => Span::minutes(60),
+        // Slow BMCs, large images, and their own restarts.
+        "firmware" => Span::minutes(120),
         VERIFY => Span::minutes(15),
         ENABLE => Span::minutes(10),
         _ => Span::minutes(30),

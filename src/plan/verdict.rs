@@ -1,7 +1,7 @@
 //! Preflight's verdict on one node, over a survey: may a run touch it? `plan` and `check` show it; the preflight step and the guards ask again.
 use super::{ClusterInput, History, Input, NO_CLUSTER, NodeInput, Note};
 use crate::model::{
-    BmcView, Boot, Chain, ClusterName, Fault, FaultKind, Identity, NodeName, NodeSurvey, NodeView, Power, Survey, WaySeen,
+    BmcView, Boot, Chain, ClusterName, Fault, FaultKind, Identity, LiveTask, NodeName, NodeSurvey, NodeView, Power, Started, Survey, WaySeen,
     chain::{self, BMC},
 };
 use std::collections::BTreeMap;
@@ -52,7 +52,7 @@ impl<'a> World<'a> {
             false => None,
         };
         if let Some(chain) = chain {
-            faults.extend(disagreement(seen).or_else(|| powered(seen, name, history, &mut notes)));
+            faults.extend(disagreement(seen).or_else(|| powered(seen, name, history, &mut notes)).or_else(|| flash(seen, name, history, &mut notes)));
             if faults.is_empty() {
                 return Ok(Verdict { chain, notes });
             }
@@ -356,6 +356,32 @@ fn powered(seen: &NodeSurvey, name: &NodeName, history: &History, notes: &mut Ve
         notes.push(note(name, "its BMC does not say On".into()));
     }
     None
+}
+
+/// safety.md, 13, as the guard before each verb judges it. One way that tells of tasks is enough; where none does, that is said.
+fn flash(seen: &NodeSurvey, name: &NodeName, history: &History, notes: &mut Vec<Note>) -> Option<Fault> {
+    let started: Vec<Started> = history.inherits.iter().filter_map(Started::of).collect();
+    let told: Vec<&Result<Vec<LiveTask>, Fault>> = seen.bmc.iter().filter_map(|way| way.tasks.as_ref()).collect();
+    let live = told.iter().filter_map(|tasks| tasks.as_ref().ok()).flatten().find(|task| !started.iter().any(|s| s.waits(task)));
+    if let Some(task) = live {
+        return Some(task.refusal(name));
+    }
+    if told.iter().any(|tasks| tasks.is_ok()) || told.is_empty() {
+        return None;
+    }
+    let able = told.iter().filter_map(|tasks| tasks.as_ref().err()).find(|fault| fault.kind != FaultKind::Unable);
+    match (able, started.first()) {
+        (Some(fault), _) => Some(about("flash: its BMC's tasks cannot be read", fault))
+            .map(|f| Fault { next: Some(format!("look at the BMC, then pitstop check {name}")), ..f }),
+        (None, Some(open)) => Some(
+            Fault::new(FaultKind::Unable, format!("flash: an earlier run started the {}, and the BMC cannot say whether it is at its end", open.named(name)))
+                .next(format!("give {name} a bmc.redfish in the inventory, or look at the machine")),
+        ),
+        (None, None) => {
+            notes.push(note(name, "its BMC cannot tell of live firmware tasks: not looked at".into()));
+            None
+        }
+    }
 }
 
 /// What keeps workloads from leaving now: it may be gone by tonight, so it is no refusal.

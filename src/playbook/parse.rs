@@ -36,6 +36,7 @@ pub fn parse(file: &File, name: &str, kinds: &Kinds) -> Result<Playbook, ConfigE
             steps = list.into_iter().filter_map(|v| step(&mut reader, v, &kinds.step)).collect();
         }
     }
+    let due = due_by_step(&mut reader, &whole, due, &steps);
     reader.leftover_at_top(&tree, &SECTIONS);
     order(&mut reader, &steps);
     reader.finish(Vec::new())?;
@@ -122,6 +123,28 @@ fn reason<'s>(reader: &mut Reader<'s>, value: Value<'s>, kinds: &[Row]) -> Optio
     }
 }
 
+/// A bare `firmware-below` means the targets of the playbook's own step: nobody writes them twice.
+fn due_by_step(reader: &mut Reader<'_>, whole: &At, mut due: Vec<Setting>, steps: &[Step]) -> Vec<Setting> {
+    let named = steps.iter().find(|s| s.kind == "firmware");
+    let targets = named.and_then(|s| s.entry.as_ref()).map(|e| e.setting.body["targets"].clone());
+    for reason in due.iter_mut().filter(|s| s.kind == "firmware-below" && s.body["targets"].as_array().is_none_or(Vec::is_empty)) {
+        match (&targets, named) {
+            (Some(targets), _) => reason.body["targets"] = targets.clone(),
+            // Its own problems are told already.
+            (None, Some(_)) => {}
+            (None, None) => reader.missing(whole, "`firmware-below` names no targets, and there is no step `firmware` to take them from", None),
+        }
+    }
+    due
+}
+
+/// Something of it waits for a reset.
+fn stages(firmware: &serde_json::Value) -> bool {
+    let of_step = &firmware["apply"];
+    let targets = firmware["targets"].as_array().into_iter().flatten();
+    targets.map(|t| if t["apply"].is_null() { of_step } else { &t["apply"] }).any(|apply| apply != "immediate")
+}
+
 struct Step {
     /// Of the key that names the kind.
     at: At,
@@ -169,7 +192,16 @@ fn order(reader: &mut Reader<'_>, steps: &[Step]) {
         }
     }
     // Each must come after all of the second: enabling before the reset would put work on a machine that is about to lose power.
-    for (late, early) in [("enable", "evacuate"), ("enable", "reset"), ("settle", "enable"), ("enable", "verify"), ("reset", "evacuate")] {
+    for (late, early) in [
+        ("enable", "evacuate"),
+        ("enable", "reset"),
+        ("settle", "enable"),
+        ("enable", "verify"),
+        ("reset", "evacuate"),
+        ("firmware", "evacuate"),
+        ("reset", "firmware"),
+        ("enable", "firmware"),
+    ] {
         if let (Some(at), Some(before)) = (first(late), last(early))
             && at < before
         {
@@ -178,6 +210,19 @@ fn order(reader: &mut Reader<'_>, steps: &[Step]) {
     }
     if let (Some(reset), None) = (first("reset"), first("evacuate")) {
         reader.missing(&steps[reset].at, "`reset` without an `evacuate` before it: a machine that is not proven empty keeps its power", None);
+    }
+    if let (Some(at), None) = (first("firmware"), first("evacuate")) {
+        reader.missing(&steps[at].at, "`firmware` without an `evacuate` before it: a machine that is being written to may not carry work", None);
+    }
+    let staged = |s: &Step| s.entry.as_ref().is_some_and(|e| stages(&e.setting.body));
+    if let (Some(at), None) = (first("firmware"), first("reset"))
+        && staged(&steps[at])
+    {
+        reader.missing(
+            &steps[at].at,
+            "`firmware` stages an update, and no `reset` follows: it would strike at somebody else's",
+            Some("apply = \"immediate\", or a reset".into()),
+        );
     }
     let reset = first("reset").unwrap_or(steps.len());
     for step in &steps[(reset + 1).min(steps.len())..] {

@@ -1,8 +1,8 @@
 //! Gives back what was borrowed, each loan to the driver it came from and to what it was, newest first, power On before all.
-use super::{Cx, Next, Step, reset};
+use super::{Cx, Next, Step, firmware, reset};
 use crate::{
     guards, kinds,
-    model::{Act, Answer, Blocker, Fault, FaultKind, Loan, Past, Power, Repeat, ResetType, Span, Timestamp, since},
+    model::{Act, Answer, Blocker, FIRMWARE, Fault, FaultKind, Loan, Past, Power, Repeat, ResetType, Span, Timestamp, since},
 };
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -30,6 +30,9 @@ const AGAIN: Span = Span::seconds(10);
 impl Step for Enable {
     async fn look(&self, cx: &Cx, past: &Past, now: Timestamp) -> Result<Next, Fault> {
         let Some(loan) = past.next_due() else { return given_back(cx, past).await };
+        if loan.to == FIRMWARE {
+            return firmware::owed(cx, loan).await;
+        }
         if past.power_touched() && loan.to != reset::BMC {
             // The machine that takes work again must be the one that was serviced, and nothing may have been placed there meanwhile.
             let seen = cx.read(past).await;
@@ -96,7 +99,7 @@ fn give_back(cx: &Cx, loan: &Loan) -> Result<Act, Fault> {
 
 /// An accepted give-back is no proof: the cluster has to show it.
 async fn given_back(cx: &Cx, past: &Past) -> Result<Next, Fault> {
-    for loan in past.returned.iter().filter(|l| l.to != reset::BMC) {
+    for loan in past.returned.iter().filter(|l| ![reset::BMC, FIRMWARE].contains(&l.to.as_str())) {
         if !cx.seat(&loan.to)?.is_paid(loan).await? {
             return Ok(Next::Wait(vec![Blocker::new(loan.owed.clone(), "accepted, not yet in force")]));
         }

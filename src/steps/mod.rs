@@ -10,7 +10,7 @@ use crate::{
     },
     guards::{Pins, Readings, readings},
     kinds::Kind,
-    model::{Act, Blocker, ClusterName, Fault, FaultKind, Loan, LoanId, NodeName, Past, TimeScale, Timestamp},
+    model::{Act, Blocker, ClusterName, Fault, FaultKind, Loan, LoanId, NodeName, Past, Started, TimeScale, Timestamp},
 };
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -20,6 +20,7 @@ use std::sync::Arc;
 pub mod baseline;
 pub mod enable;
 pub mod evacuate;
+pub mod firmware;
 pub mod preflight;
 mod repair;
 pub mod reset;
@@ -35,6 +36,7 @@ pub const KINDS: &[Kind<dyn Step>] = &[
     Kind::of::<verify::Config>(),
     Kind::of::<enable::Config>(),
     Kind::of::<settle::Config>(),
+    Kind::of::<firmware::Config>(),
     // line 2: `Kind::of::<<name>::Config>(),`
 ];
 
@@ -90,7 +92,9 @@ impl Cx {
         let clusters = self.seats.iter().map(|s| (s.cluster.clone(), s.node.clone(), s.driver.clone())).collect();
         let from = readings::Witnesses { bmc: self.bmc.as_ref(), clusters, host: self.host.as_deref() };
         let carried = past.power_touched().then(|| reset::host_before(past)).flatten();
-        readings::read(&from, &self.ask, &self.pins, carried).await
+        let mut seen = readings::read(&from, &self.ask, &self.pins, carried).await;
+        seen.started = Started::open(past);
+        seen
     }
 }
 

@@ -52,6 +52,9 @@ pub fn judge(cx: &Cx, seen: &Readings, unhealthy: &[Blocker], past: &Past) -> Ne
     if !unhealthy.is_empty() {
         return Next::Wait(unhealthy.to_vec());
     }
+    if let Err(fault) = guards::flash::judge(&cx.node, seen) {
+        return waits_or_holds(fault);
+    }
     Next::Done(json!({ "bmc": bmc, "host": seen.host_word() }))
 }
 

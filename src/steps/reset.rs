@@ -2,9 +2,12 @@
 //! Done when the node has booted anew; a rung is sent at most once, and after an answer that never came only watched.
 use super::{Cx, Next, Step, preflight::waits_or_holds};
 use crate::{
-    guards::{self, Permit, Readings},
+    guards::{
+        self, Permit, Readings,
+        flash::{Flash, SILENCE},
+    },
     kinds,
-    model::{Act, Answer, Blocker, Done, Fault, FaultKind, HostView, Loan, LoanId, Past, Power, Repeat, ResetType, Span, TimeScale, Timestamp, since},
+    model::{Act, Answer, Apply, Blocker, Done, Fault, FaultKind, HostView, Loan, LoanId, Past, Power, Repeat, ResetType, Span, TimeScale, Timestamp, since},
 };
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -81,6 +84,8 @@ pub struct Seen {
     pub awake: bool,
     /// The look before this one saw power Off too: one reading of a lagging BMC proves nothing.
     pub off_before: bool,
+    /// The BMC's own mark of the last reset.
+    pub marker: Option<String>,
 }
 
 impl Seen {
@@ -102,10 +107,11 @@ impl Seen {
             bmc_fault: r.bmc.as_ref().err().map(|f| f.to_string()),
             awake: if r.host.is_some() { fresh.is_some() } else { ready },
             off_before: false,
+            marker: r.bmc.as_ref().ok().and_then(|b| b.reset_marker.clone()),
         }
     }
     fn picture(&self) -> Value {
-        json!({ "power": self.power, "boots": self.boots, "host": self.host, "awake": self.awake })
+        json!({ "power": self.power, "boots": self.boots, "host": self.host, "awake": self.awake, "marker": self.marker })
     }
 }
 
@@ -302,6 +308,46 @@ fn send(verb: ResetType, config: &Config, seen: &Seen) -> Next {
     Next::Act(vec![(act, seen.picture())])
 }
 
+/// safety.md, 3: where firmware has to take effect a new boot id is not enough, it may have been a kexec. Power was seen off, or the BMC's own marker has moved.
+fn cold_start(seen: &Readings, past: &Past) -> Option<Next> {
+    let staged = seen.started.iter().find(|s| s.update.apply == Apply::OnReset)?;
+    let first = past.power_acts().next();
+    let off_seen = past.power_acts().any(|d| d.before["power"] == json!(Power::Off));
+    let marker = seen.bmc.as_ref().ok().and_then(|b| b.reset_marker.clone());
+    let moved = first.is_some_and(|d| d.before["marker"].as_str().is_some_and(|old| marker.as_deref().is_some_and(|new| new != old)));
+    (!off_seen && !moved).then(|| {
+        let why = format!("it booted anew, and neither was power seen off nor has the BMC's reset marker moved: {} needs a cold start", staged.update.id);
+        Next::Wait(vec![Blocker::new("BMC", why)])
+    })
+}
+
+/// safety.md, 13. Waited for as long as the longest silence that has been seen; then held, never reset.
+fn flash(cx: &Cx, seen: &Readings, past: &Past, ladder_begins: bool, now: Timestamp) -> Option<Next> {
+    let open = seen.started.first().filter(|_| ladder_begins).zip(past.power_acts().last());
+    let found = match (guards::flash::look(&cx.node, seen), open) {
+        (Flash::Clear, None) => return None,
+        // The reset that was to let it in has been: it may be written this minute, and few BMCs tell of that.
+        (Flash::Clear, Some((_, sent))) if since(sent.at, now) >= cx.time.of(SILENCE) => return None,
+        (Flash::Clear, Some((open, sent))) => Flash::Live(Fault::new(
+            FaultKind::Unwilling,
+            format!("flash: the {} was let in by `{}` at {}, and its version was not read back yet", open.named(&cx.node), sent.act.what, sent.at),
+        )),
+        (found, _) => found,
+    };
+    let (fault, patient) = match found {
+        Flash::Clear => return None,
+        Flash::Live(fault) => (fault, true),
+        Flash::Stands(fault) => (fault, false),
+    };
+    let from = [past.step_since, past.resumed_at, past.released_at, past.acts.last().map(|d| d.at)].into_iter().flatten().max();
+    match from {
+        Some(from) if patient && since(from, now) < cx.time.of(SILENCE) => Some(Next::Wait(vec![Blocker::new("BMC", fault.to_string())])),
+        None if patient => Some(Next::Wait(vec![Blocker::new("BMC", fault.to_string())])),
+        _ if patient => Some(Next::Hold(fault.cause(format!("watched for {SILENCE}")))),
+        _ => Some(Next::Hold(fault)),
+    }
+}
+
 /// A permit from the look that wanted it to the act that spends it.
 #[derive(Default)]
 pub struct PermitHeld(Mutex<Option<Permit>>);
@@ -330,16 +376,22 @@ impl Step for Reset {
         if let (true, Some(first)) = (mine.is_empty(), past.power_acts().next())
             && let Some(next) = rebooted(&seen, &boots_before(first), first, false, now, cx.time)
         {
-            return Ok(next);
+            return Ok(cold_start(&readings, past).filter(|_| matches!(next, Next::Done(_))).unwrap_or(next));
         }
         let mut next = judge(&self.config, &seen, past, &mine, cx.time, now);
         if let Next::Act(acts) = &next
             && let Some(verb) = acts.first().and_then(|(act, _)| act.args["verb"].as_str()).and_then(ResetType::parse)
         {
+            if let Some(next) = flash(cx, &readings, past, mine.is_empty(), now) {
+                return Ok(next);
+            }
             match guards::permit(&cx.node, verb, &readings) {
                 Ok(permit) => self.permit.keep(permit),
                 Err(fault) => return Ok(waits_or_holds(fault)),
             }
+        }
+        if let (Next::Done(_), Some(next)) = (&next, cold_start(&readings, past)) {
+            return Ok(next);
         }
         // The ladder knows no names; the person who reads needs one to type.
         if let Next::Hold(fault) = &mut next {

@@ -1,5 +1,5 @@
 //! Really healthy: same installation, one boot, still empty and in maintenance, every booted check well, and all of it for a while.
-use super::{At, Cx, Next, Step, baseline, evacuate, preflight, repair, reset};
+use super::{At, Cx, Next, Step, baseline, evacuate, firmware, preflight, repair, reset};
 use crate::{
     guards::{self, Readings},
     kinds,
@@ -157,6 +157,9 @@ impl Step for Verify {
             return Ok(Next::Act(vec![(act, Value::Null)]));
         }
         if let Err(next) = judge(cx, &seen, past) {
+            return Ok(self.not_yet(next));
+        }
+        if let Some(next) = firmware::unverified(cx, past).await? {
             return Ok(self.not_yet(next));
         }
         // Only a machine that is proven to be the right one, in maintenance and empty, is repaired.

@@ -156,13 +156,13 @@ async fn look(name: &NodeName, node: &NodeDoors, clusters: &BTreeMap<ClusterName
             Some(Ok(host)) => Some(limited(&format!("the host {}", host.endpoint()), host.look()).await),
         };
         let took = ms(begun);
-        let reasons = reasons(name, node, seen.as_ref().and_then(|s| s.as_ref().ok()), due).await;
-        if let Some(Ok(host)) = &node.host {
-            host.close().await;
-        }
-        (seen, took, reasons)
+        (seen, took)
     };
-    let (bmc, clusters, (host, host_took_ms, due)) = futures::join!(bmc, seats, host);
+    let (bmc, clusters, (host, host_took_ms)) = futures::join!(bmc, seats, host);
+    let due = reasons(name, node, &bmc, host.as_ref().and_then(|h| h.as_ref().ok()), due).await;
+    if let Some(Ok(host)) = &node.host {
+        host.close().await;
+    }
     NodeSurvey { bmc, clusters, host, host_took_ms, due }
 }
 
@@ -173,16 +173,21 @@ async fn way(door: &BmcDoor) -> WaySeen {
         Err(fault) => Err(fault.clone()),
     };
     let took_ms = ms(begun);
+    let tasks = match (&door.driver, &seen) {
+        (Ok(bmc), Ok(_)) => Some(limited(&format!("the tasks of the BMC at {}", door.endpoint), bmc.live_tasks()).await),
+        _ => None,
+    };
     // A BMC has few sessions: none of ours stays behind.
     if let Ok(bmc) = &door.driver {
         bmc.close().await;
     }
-    WaySeen { protocol: door.protocol.clone(), endpoint: door.endpoint.clone(), loopback: door.loopback(), hosts: door.hosts(), took_ms, seen }
+    WaySeen { protocol: door.protocol.clone(), endpoint: door.endpoint.clone(), loopback: door.loopback(), hosts: door.hosts(), took_ms, seen, tasks }
 }
 
-async fn reasons(name: &NodeName, node: &NodeDoors, view: Option<&HostView>, due: &[Reason]) -> Vec<DueSeen> {
+async fn reasons(name: &NodeName, node: &NodeDoors, ways: &[WaySeen], view: Option<&HostView>, due: &[Reason]) -> Vec<DueSeen> {
     let host = node.host.as_ref().and_then(|h| h.as_ref().ok()).filter(|_| view.is_some());
-    let probe = DueProbe { node: name, host: host.map(AsRef::as_ref), view };
+    let bmc = node.bmc.iter().zip(ways).find(|(_, way)| way.seen.is_ok()).and_then(|(door, _)| door.driver.as_ref().ok());
+    let probe = DueProbe { node: name, host: host.map(AsRef::as_ref), bmc: bmc.map(AsRef::as_ref), view };
     // One after another: they share one SSH connection.
     let mut seen = Vec::new();
     for reason in due {
@@ -192,6 +197,9 @@ async fn reasons(name: &NodeName, node: &NodeDoors, view: Option<&HostView>, due
             Ok(DueAnswer::NotDue(why)) => DueSeen { kind, due: Ok(None), why_not: Some(why) },
             Err(fault) => DueSeen { kind, due: Err(fault), why_not: None },
         });
+    }
+    if let (Some(bmc), false) = (bmc, due.is_empty()) {
+        bmc.close().await;
     }
     seen
 }

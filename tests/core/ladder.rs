@@ -38,7 +38,7 @@ impl Climb<'_> {
         };
         let off_before = std::mem::replace(&mut self.off_before, power == Power::Off);
         let uptime_s = self.c.one_in(3).then(|| self.c.roll(250) as f64 * 10.0);
-        Seen { power, verbs, boots, uptime_s, host: None, bmc_fault: None, awake, off_before }
+        Seen { power, verbs, boots, uptime_s, host: None, bmc_fault: None, awake, off_before, marker: None }
     }
 
     fn climb(mut self, covered: &mut BTreeSet<&'static str>) {

@@ -15,10 +15,15 @@ pub struct Lab {
 }
 impl Lab {
     pub fn start(nodes: usize) -> Lab {
+        Lab::start_with(nodes, &[])
+    }
+
+    pub fn start_with(nodes: usize, faults: &[&str]) -> Lab {
         let dir = tempfile::tempdir().unwrap();
         let process = Command::new(env!("CARGO_BIN_EXE_pitstop"))
             .args(["lab", "--nodes", &nodes.to_string(), "--dir"])
             .arg(dir.path().join("lab"))
+            .args(faults.iter().flat_map(|fault| ["--fault", fault]))
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()

@@ -3,6 +3,7 @@
 //! `PITSTOP_KILL_ALL=1` kills both before and after every single one. `PITSTOP_KILL_SEED=N` moves the random times.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on may panic")]
 mod case;
+mod firmware;
 mod lab;
 
 use case::Case;

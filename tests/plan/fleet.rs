@@ -96,7 +96,15 @@ pub fn way(n: usize) -> WaySeen {
         product: None,
         warnings: vec![],
     };
-    WaySeen { protocol: "redfish".into(), endpoint: view.endpoint.clone(), loopback: false, hosts: vec![format!("192.0.2.{n}")], took_ms: 210, seen: Ok(view) }
+    WaySeen {
+        protocol: "redfish".into(),
+        endpoint: view.endpoint.clone(),
+        loopback: false,
+        hosts: vec![format!("192.0.2.{n}")],
+        took_ms: 210,
+        seen: Ok(view),
+        tasks: None,
+    }
 }
 
 pub fn seen(n: usize) -> NodeSurvey {

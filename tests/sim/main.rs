@@ -2,6 +2,7 @@
 //! a fault script per call, a crash around every append, a kill at any second. All invariants are asserted after every run.
 //! `PITSTOP_SIM_SEEDS=100000` makes the random part a soak; a failing case prints its seed, `PITSTOP_SIM_SEED=N` repeats it alone.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on may panic")]
+mod flash;
 mod limits;
 mod moment;
 mod rogue;
@@ -35,6 +36,8 @@ struct Case {
     seed: u64,
     /// What an earlier run left standing on node 1.
     inherits: Vec<Loan>,
+    /// With the step `firmware`, between evacuate and reset.
+    firmware: Option<&'static str>,
 }
 impl Default for Case {
     fn default() -> Case {
@@ -47,6 +50,7 @@ impl Default for Case {
             temper: Temper { lag: Duration::from_secs(20), ..Temper::default() },
             seed: 1,
             inherits: vec![],
+            firmware: None,
         }
     }
 }
@@ -74,6 +78,20 @@ fn plan(case: &Case) -> Plan {
         expect: Expect::default(),
         ..PlannedNode::default()
     };
+    let mut steps = vec![
+        step("preflight", json!({}), 10, OnFailure::Return),
+        step("evacuate", json!({}), 30, OnFailure::Return),
+        step("reset", json!({ "how": case.how, "graceful": "3m", "quiet": case.quiet }), 30, OnFailure::Return),
+        step("verify", json!({ "hold_for": "30s" }), 15, OnFailure::Hold),
+        step("enable", json!({}), 10, OnFailure::Hold),
+        step("settle", json!({}), 10, OnFailure::Hold),
+        step("enable", json!({}), 10, OnFailure::Hold),
+    ];
+    if let Some(apply) = case.firmware {
+        let target = json!({ "model": "Sim 1", "id": "BIOS", "version": "2.0", "image": { "url": "http://192.0.2.5/bios" } });
+        steps.insert(2, step("firmware", json!({ "targets": [target], "apply": apply, "quiet": "2m" }), 60, OnFailure::Return));
+    }
+    let more = u32::from(case.firmware.is_some());
     Plan {
         format: FORMAT,
         made_at: Timestamp::UNIX_EPOCH,
@@ -84,17 +102,9 @@ fn plan(case: &Case) -> Plan {
         vouched: None,
         base: "/".into(),
         time: TimeScale(1.0),
-        steps: vec![
-            step("preflight", json!({}), 10, OnFailure::Return),
-            step("evacuate", json!({}), 30, OnFailure::Return),
-            step("reset", json!({ "how": case.how, "graceful": "3m", "quiet": case.quiet }), 30, OnFailure::Return),
-            step("verify", json!({ "hold_for": "30s" }), 15, OnFailure::Hold),
-            step("enable", json!({}), 10, OnFailure::Hold),
-            step("settle", json!({}), 10, OnFailure::Hold),
-            step("enable", json!({}), 10, OnFailure::Hold),
-        ],
-        forward: 6,
-        verify_at: Some(3),
+        steps,
+        forward: 6 + more,
+        verify_at: Some(3 + more),
         limits: Limits {
             max_unavailable: case.max_unavailable,
             failure_budget: case.failure_budget,
@@ -247,6 +257,11 @@ impl Sim {
             let machines = self.world.machines.lock().unwrap();
             let m = &machines[&name.0];
             assert_eq!(m.lost, 0, "{case}: inv-02: {name} lost power over its pods");
+            assert!(m.updates <= 1, "{case}: inv-06: {name} was updated {} times", m.updates);
+            if self.case.firmware.is_some() && node.phase == Phase::Ended(End::Done) {
+                assert!(m.updates == 1 && m.version == "2.0", "{case}: {name} is done with {}", m.version);
+            }
+            assert_eq!(m.bricked, 0, "{case}: inv-13: {name} got a verb while firmware was written");
             let twice = (1..m.mended.len()).any(|i| m.mended[i..].contains(&m.mended[i - 1]));
             assert!(!twice, "{case}: {name} was repaired twice in one boot: {:?}", m.mended);
             assert_eq!(m.unjournalled, 0, "{case}: inv-06: {name} got a verb that no intent precedes");
@@ -473,6 +488,7 @@ fn random_faults_and_deaths_break_no_invariant() {
                 boots_twice: dice.roll(16) == 0,
                 miswired: dice.roll(20) == 0,
                 other_system: dice.roll(16) == 0,
+                foreign_update: None,
             };
             let how = ["graceful", "force", "power-cycle"][dice.roll(3) as usize];
             let case = Case { nodes: 3 + dice.roll(2) as usize, max_unavailable: 1 + dice.roll(2) as u32, how, temper, seed, ..Case::default() };

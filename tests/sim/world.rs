@@ -66,6 +66,8 @@ pub struct Temper {
     pub miswired: bool,
     /// Another installation comes up on node 1.
     pub other_system: bool,
+    /// Somebody else's update is live at the BMC of node 1, from and until these seconds of the simulation.
+    pub foreign_update: Option<(u64, u64)>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -92,9 +94,31 @@ pub struct Machine {
     pub verbs: Vec<ResetType>,
     /// A verb arrived that no durable intent precedes.
     pub unjournalled: u32,
+    /// A verb arrived while firmware was written.
+    pub bricked: u32,
+    /// The foreign update: live from, until.
+    foreign: Option<(Instant, Instant)>,
+    pub version: &'static str,
+    /// Cold starts, as the BMC counts them.
+    resets: u32,
+    /// Updates as the BMC received them.
+    pub updates: u32,
+    /// Ours: what asked for it, and what became of it.
+    job: Option<(Apply, Job)>,
     /// At which boot a repair arrived.
     pub mended: Vec<u32>,
 }
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Job {
+    Fetching(Instant),
+    Staged,
+    /// Until then; the BMC is away for half a minute in its middle.
+    Writing(Instant),
+    Done,
+}
+/// Writing firmware.
+const WRITE: Duration = Duration::from_secs(100);
 
 pub struct World {
     pub machines: Mutex<BTreeMap<String, Machine>>,
@@ -122,6 +146,15 @@ impl World {
             lost: 0,
             verbs: Vec::new(),
             unjournalled: 0,
+            bricked: 0,
+            version: "1.0",
+            resets: 0,
+            updates: 0,
+            job: None,
+            foreign: temper
+                .foreign_update
+                .filter(|_| i == 1)
+                .map(|(from, to)| (Instant::now() + Duration::from_secs(from), Instant::now() + Duration::from_secs(to))),
             mended: vec![],
         };
         let machines = (0..nodes).map(|i| (format!("n{i}"), machine(i))).collect();
@@ -203,7 +236,17 @@ impl Machine {
             && at <= now
         {
             self.cut();
-            self.phase = if reboot { Phase::Booting(at + BOOT) } else { Phase::Off };
+            if reboot { self.boot(at) } else { self.phase = Phase::Off }
+        }
+        match self.job {
+            Some((apply, Job::Fetching(at))) if at <= now => {
+                self.job = Some((apply, if apply == Apply::OnReset { Job::Staged } else { Job::Writing(at + WRITE) }))
+            }
+            Some((apply, Job::Writing(at))) if at <= now => {
+                self.version = "2.0";
+                self.job = Some((apply, Job::Done));
+            }
+            _ => {}
         }
         if let Phase::Booting(at) = self.phase
             && at <= now
@@ -223,7 +266,7 @@ impl Machine {
             return;
         }
         match (verb, &self.phase) {
-            (On, Phase::Off) => self.phase = Phase::Booting(at + BOOT),
+            (On, Phase::Off) => self.boot(at),
             (On, _) | (_, Phase::Off) => {}
             (GracefulRestart, Phase::Up) => self.phase = Phase::Stopping(at + Duration::from_secs(15), true),
             (GracefulShutdown, Phase::Up) => self.phase = Phase::Stopping(at + Duration::from_secs(15), false),
@@ -234,15 +277,50 @@ impl Machine {
             }
             _ => {
                 self.cut();
-                self.phase = Phase::Booting(at + BOOT);
+                self.boot(at);
             }
         }
+    }
+    /// What is staged is written first.
+    fn boot(&mut self, at: Instant) {
+        self.resets += 1;
+        let staged = matches!(self.job, Some((_, Job::Staged)));
+        if staged {
+            self.job = Some((Apply::OnReset, Job::Writing(at + WRITE)));
+        }
+        self.phase = Phase::Booting(at + BOOT + if staged { WRITE } else { Duration::ZERO });
+    }
+    /// In the middle of an update the BMC restarts.
+    fn away(&self) -> bool {
+        matches!(self.job, Some((_, Job::Writing(until))) if (30..60).contains(&until.saturating_duration_since(Instant::now()).as_secs()))
+    }
+    pub fn writes(&self) -> bool {
+        matches!(self.job, Some((_, Job::Writing(_)))) || self.foreign.is_some_and(|(from, to)| (from..to).contains(&Instant::now()))
     }
     fn cut(&mut self) {
         self.lost += self.pods.len() as u32;
     }
     pub fn up(&self) -> bool {
         self.phase == Phase::Up
+    }
+    fn all_tasks(&self) -> Vec<Task> {
+        let foreign = self.foreign_tasks().into_iter().map(|task| Task { task, ended: None });
+        let ours = self.job.map(|(_, job)| {
+            let (state, percent, waits_for_reset, ended) = match job {
+                Job::Fetching(_) => ("Running", Some(0), false, None),
+                Job::Staged => ("Pending", None, true, None),
+                Job::Writing(_) => ("Running", Some(30), false, None),
+                Job::Done => ("Completed", Some(100), false, Some(Ok(()))),
+            };
+            Task { task: LiveTask { id: format!("/tasks/{}", self.updates), name: "Update".into(), state: state.into(), percent, waits_for_reset }, ended }
+        });
+        foreign.chain(ours).collect()
+    }
+    fn foreign_tasks(&self) -> Vec<LiveTask> {
+        let now = Instant::now();
+        let foreign = self.foreign.filter(|(from, to)| (*from..*to).contains(&now));
+        let task = |id: &str| LiveTask { id: id.into(), name: "Update".into(), state: "Running".into(), percent: Some(40), waits_for_reset: false };
+        foreign.into_iter().map(|_| task("/tasks/foreign")).collect()
     }
     fn boot_id(&self, name: &str) -> String {
         format!("{name}-boot-{}", self.boots)
@@ -372,6 +450,9 @@ impl Bmc for FakeBmc {
     async fn look(&self) -> Result<BmcView, Fault> {
         self.world
             .look(&self.wired, |m, _| {
+                if m.away() {
+                    return Err(silent());
+                }
                 let power = if m.phase == Phase::Off { Power::Off } else { Power::On };
                 Ok(BmcView {
                     protocol: "fake".into(),
@@ -379,16 +460,36 @@ impl Bmc for FakeBmc {
                     identity: identity(&self.wired),
                     power,
                     verbs: vec![],
-                    reset_marker: None,
+                    reset_marker: Some(format!("reset {}", m.resets)),
                     boot_progress: None,
-                    product: None,
+                    product: Some("Sim 1".into()),
                     warnings: vec![],
                 })
             })
             .await
     }
+    async fn live_tasks(&self) -> Result<Vec<LiveTask>, Fault> {
+        self.tasks().await.map(|all| all.into_iter().filter(|t| t.ended.is_none()).map(|t| t.task).collect())
+    }
+    async fn tasks(&self) -> Result<Vec<Task>, Fault> {
+        self.world.look(&self.wired, |m, _| if m.away() { Err(silent()) } else { Ok(m.all_tasks()) }).await
+    }
+    async fn firmware(&self) -> Result<Vec<Firmware>, Fault> {
+        let part = |m: &Machine| Firmware { id: "BIOS".into(), name: "BIOS".into(), version: Some(m.version.into()), updateable: true };
+        self.world.look(&self.wired, |m, _| if m.away() { Err(silent()) } else { Ok(vec![part(m)]) }).await
+    }
+    async fn update(&self, ask: &Update) -> Result<(), Fault> {
+        self.world
+            .change(&self.wired, |m, _| {
+                m.updates += 1;
+                m.job = Some((ask.apply, Job::Fetching(Instant::now() + Duration::from_secs(20))));
+                Ok(())
+            })
+            .await
+    }
     async fn power(&self, verb: ResetType, permit: &mut Permit) -> Result<(), Fault> {
         permit.spend(Some(&self.node), verb)?;
+        self.world.with(&self.wired, |m, _| m.bricked += u32::from(m.writes()));
         let intended = {
             let records = self.world.store.load(&self.world.run, 0).await.unwrap();
             records.iter().rev().find_map(|r| match &r.event {
@@ -408,6 +509,10 @@ impl Bmc for FakeBmc {
             .await
     }
     async fn close(&self) {}
+}
+
+fn silent() -> Fault {
+    Fault::new(FaultKind::Unreachable, "the BMC restarts")
 }
 
 pub struct FakeHost(pub Arc<World>, pub String);

@@ -2,7 +2,7 @@
 use crate::{
     guards::Permit,
     kinds::Kind,
-    model::{BmcView, BootOverride, Certificate, Connect, Fault, FaultKind, Firmware, Health, LiveTask, LogEntry, ResetType},
+    model::{BmcView, BootOverride, Certificate, Connect, Fault, FaultKind, Firmware, Health, LiveTask, LogEntry, ResetType, Task, Update},
 };
 use async_trait::async_trait;
 use std::sync::Arc;
@@ -48,6 +48,18 @@ pub trait Bmc: Send + Sync {
     /// Update tasks and jobs that are not at their end. Reads only; `Unable` where the protocol has no such thing.
     async fn live_tasks(&self) -> Result<Vec<LiveTask>, Fault> {
         Err(cannot(self, "tasks"))
+    }
+    /// Every task the BMC tells of, ended ones too. Reads only.
+    async fn tasks(&self) -> Result<Vec<Task>, Fault> {
+        Err(cannot(self, "tasks"))
+    }
+    /// Starts or stages an update: one write, never repeated inside. What became of it is told by `tasks` and `firmware`.
+    async fn update(&self, _ask: &Update) -> Result<(), Fault> {
+        Err(cannot(self, "updates"))
+    }
+    /// An image that the BMC still has to fetch from us is there for it; one that it needs no more is not. Says nothing to the BMC.
+    async fn keep_image(&self, _ask: &Update, _needed: bool) -> Result<(), Fault> {
+        Ok(())
     }
     /// What boots next. Reads only.
     async fn boot_override(&self) -> Result<BootOverride, Fault> {

@@ -2,7 +2,7 @@
 use super::Bmc;
 use crate::{
     guards::Permit,
-    model::{BmcView, BootOverride, Fault, FaultKind, Firmware, Health, LiveTask, LogEntry, ResetType},
+    model::{BmcView, BootOverride, Fault, FaultKind, Firmware, Health, LiveTask, LogEntry, ResetType, Task, Update},
 };
 use async_trait::async_trait;
 use futures::future::BoxFuture;
@@ -20,6 +20,19 @@ impl Ways {
                 Err(fault) => faults.push(fault),
             }
         }
+        Err(merged(faults))
+    }
+
+    /// That a second way has no tasks is no answer for a first that has them and will not tell now (safety.md, 13).
+    async fn read_tasks<T>(&self, ask: impl for<'a> Fn(&'a dyn Bmc) -> BoxFuture<'a, Result<T, Fault>>) -> Result<T, Fault> {
+        let mut faults = Vec::new();
+        for way in &self.0 {
+            match ask(way.as_ref()).await {
+                Err(fault) if matches!(fault.kind, FaultKind::Unreachable | FaultKind::Unable) => faults.push(fault),
+                other => return other,
+            }
+        }
+        // Dead, or without tasks: what the last one says.
         Err(merged(faults))
     }
 
@@ -54,7 +67,23 @@ impl Bmc for Ways {
         self.read(|way| way.firmware()).await
     }
     async fn live_tasks(&self) -> Result<Vec<LiveTask>, Fault> {
-        self.read(|way| way.live_tasks()).await
+        self.read_tasks(|way| way.live_tasks()).await
+    }
+    async fn tasks(&self) -> Result<Vec<Task>, Fault> {
+        self.read_tasks(|way| way.tasks()).await
+    }
+    async fn update(&self, ask: &Update) -> Result<(), Fault> {
+        self.write(|way| {
+            let ask = ask.clone();
+            Box::pin(async move { way.update(&ask).await })
+        })
+        .await
+    }
+    async fn keep_image(&self, ask: &Update, needed: bool) -> Result<(), Fault> {
+        for way in &self.0 {
+            way.keep_image(ask, needed).await?;
+        }
+        Ok(())
     }
     async fn boot_override(&self) -> Result<BootOverride, Fault> {
         self.read(|way| way.boot_override()).await
@@ -176,7 +205,7 @@ mod tests {
             let node = NodeName("edge-07".into());
             let pins = Pins { vouched: Some("a test".into()), ..Pins::default() };
             let read_at = tokio::time::Instant::now();
-            let readings = Readings { read_at, bmc: Ok(view()), clusters: vec![], host: None, carried_host: None, pins };
+            let readings = Readings { read_at, bmc: Ok(view()), clusters: vec![], host: None, carried_host: None, tasks: Ok(vec![]), started: vec![], pins };
             let mut permit = permit(&node, ResetType::ForceRestart, &readings).unwrap();
             let ended = ways.power(ResetType::ForceRestart, &mut permit).await;
             assert_eq!((*one.asked.lock().unwrap(), *two.asked.lock().unwrap()), (1, second_is_asked), "{first:?}");

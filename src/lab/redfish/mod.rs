@@ -1,6 +1,7 @@
 //! The lab's BMCs over Redfish: HTTPS, sessions and Basic, one system each. Judged by curl and by clients that nobody here wrote.
 mod resources;
 mod sessions;
+mod update;
 
 use super::{
     rack::{PowerAnswer, Rack, Seen},
@@ -19,7 +20,10 @@ use sessions::Sessions;
 use sha2::{Digest, Sha256};
 use std::{
     io,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Instant,
 };
 use tokio::net::TcpListener;
@@ -33,17 +37,19 @@ struct Bmc {
     machine: String,
     account: Account,
     sessions: Mutex<Sessions>,
+    /// How often it had started when the sessions were last used.
+    starts: AtomicU32,
 }
 
 /// The BMC of `machine`, until dropped. While the machine's `bmc_silent` is set it accepts connections and says nothing on them.
 pub async fn serve(rack: Rack, machine: String, listener: TcpListener, tls: &Tls, account: Account) -> io::Result<()> {
     let (watched, name) = (rack.clone(), machine.clone());
-    let silent = move || watched.seen(&name).is_some_and(|seen| seen.spec.quirks.bmc_silent);
+    let silent = move || watched.seen(&name).is_some_and(|seen| seen.silent());
     tls::serve_unless(listener, router(rack, machine, account), tls, silent).await
 }
 
 fn router(rack: Rack, machine: String, account: Account) -> Router {
-    let bmc = Bmc { rack, machine, account, sessions: Mutex::default() };
+    let bmc = Bmc { rack, machine, account, sessions: Mutex::default(), starts: AtomicU32::new(0) };
     Router::new().fallback(handle).with_state(Arc::new(bmc))
 }
 
@@ -52,12 +58,13 @@ async fn handle(State(bmc): State<Arc<Bmc>>, request: Request) -> Response {
     let Some(seen) = bmc.rack.seen(&bmc.machine) else {
         return refuse(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", "The machine behind this BMC is gone.", &[]);
     };
-    if seen.spec.quirks.bmc_silent {
+    if seen.silent() {
         // The connection is from before: it stays open and hears nothing more.
         return std::future::pending().await;
     }
     tokio::time::sleep(seen.spec.quirks.answers_after).await;
-    let Ok(body) = to_bytes(body, BODY_LIMIT).await else {
+    let limit = if update::WAYS.contains(&parts.uri.path()) { update::IMAGE_LIMIT } else { BODY_LIMIT };
+    let Ok(body) = to_bytes(body, limit).await else {
         return refuse(StatusCode::PAYLOAD_TOO_LARGE, "PayloadTooLarge", "The request body is too large.", &[]);
     };
     let mut response = bmc.answer(&seen, &parts.method, parts.uri.path(), &parts.headers, &body);
@@ -71,6 +78,10 @@ impl Bmc {
         let now = Instant::now();
         let path = path.trim_end_matches('/');
         let mut sessions = self.sessions.lock().expect("BUG: a holder of the sessions panicked");
+        if self.starts.swap(seen.flash.starts, Ordering::Relaxed) != seen.flash.starts {
+            // It has restarted since, and forgotten everybody.
+            *sessions = Sessions::default();
+        }
         let log_in = method == Method::POST && [SESSIONS, "/redfish/v1/SessionService/Sessions/Members"].contains(&path);
         let reading = [Method::GET, Method::HEAD].contains(method);
         let open_to_all = reading && ["/redfish", "/redfish/v1", "/redfish/v1/odata"].contains(&path);
@@ -80,9 +91,12 @@ impl Bmc {
         if !open_to_all && !sessions.admit(headers, &self.account, now) {
             return unauthorized();
         }
+        if update::WAYS.contains(&path) && method == Method::POST {
+            return update::receive(&self.rack, &self.machine, path, headers, body);
+        }
         let open = sessions.ids(now);
         let session: Option<u64> = path.strip_prefix(SESSIONS).and_then(|rest| rest.strip_prefix('/')).and_then(|id| id.parse().ok());
-        match (resource(path, seen, &self.account.username, &open), session) {
+        match (resource(path, seen, &self.account.username, &open).or_else(|| update_document(path, seen)), session) {
             (Some(_), Some(id)) if method == Method::DELETE => {
                 sessions.close(id);
                 empty(StatusCode::NO_CONTENT)
@@ -139,6 +153,12 @@ impl Bmc {
             }
         }
     }
+}
+
+fn update_document(path: &str, seen: &Seen) -> Option<Value> {
+    let mut document = update::resource(path, seen)?;
+    document["@odata.id"] = Value::from(path);
+    Some(document)
 }
 
 fn json(status: StatusCode, document: &Value) -> Response {

@@ -21,7 +21,8 @@ pub fn resource(path: &str, seen: &Seen, username: &str, open: &[u64]) -> Option
             "UUID": service_uuid(&seen.spec.uuid), "Vendor": "pitstop lab", "Product": "Simulated BMC",
             "ProtocolFeaturesSupported": { "FilterQuery": false, "SelectQuery": false, "ExcerptQuery": false, "OnlyMemberQuery": false },
             "Systems": { "@odata.id": "/redfish/v1/Systems" }, "Managers": { "@odata.id": "/redfish/v1/Managers" }, "Chassis": { "@odata.id": "/redfish/v1/Chassis" },
-            "SessionService": { "@odata.id": "/redfish/v1/SessionService" }, "Links": { "Sessions": { "@odata.id": SESSIONS } },
+            "SessionService": { "@odata.id": "/redfish/v1/SessionService" }, "UpdateService": { "@odata.id": "/redfish/v1/UpdateService" },
+            "Tasks": { "@odata.id": "/redfish/v1/TaskService" }, "Links": { "Sessions": { "@odata.id": SESSIONS } },
         }),
         "/redfish/v1/odata" => json!({
             "@odata.context": "/redfish/v1/$metadata",

@@ -59,6 +59,8 @@ fn permitted(view: &BmcView, verb: ResetType) -> Permit {
         clusters: vec![],
         host: None,
         carried_host: None,
+        tasks: Ok(vec![]),
+        started: vec![],
         pins: Pins { vouched: Some("a test".into()), identity: Some(view.identity.clone()), ..Pins::default() },
     };
     permit(&NodeName(NODE.into()), verb, &readings).unwrap()

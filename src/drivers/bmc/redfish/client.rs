@@ -247,9 +247,24 @@ impl Client {
 
     /// One POST, never repeated. `last` is called when nothing but writing the request is left to do.
     pub async fn post(&self, target: &Url, body: Vec<u8>, last: impl FnOnce() -> Result<(), Fault>) -> Result<(), Fault> {
+        self.post_as(target, "application/json", body, None, last).await
+    }
+
+    /// The same for any kind of body; `limit` where the usual one is too short for it.
+    pub async fn post_as(
+        &self,
+        target: &Url,
+        kind: &str,
+        body: Vec<u8>,
+        limit: Option<Duration>,
+        last: impl FnOnce() -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
         let pass = self.pass().await?;
         let subject = self.subject(&Method::POST, target);
-        let request = self.request(Method::POST, target, Some(&pass)).header(header::CONTENT_TYPE, "application/json").body(body);
+        let mut request = self.request(Method::POST, target, Some(&pass)).header(header::CONTENT_TYPE, kind).body(body);
+        if let Some(limit) = limit {
+            request = request.timeout(limit);
+        }
         let lane = self.lane().await;
         self.awake(&subject)?;
         last()?;

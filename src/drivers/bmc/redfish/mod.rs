@@ -2,26 +2,33 @@
 mod client;
 mod faults;
 mod health;
+mod inventory;
 mod log;
 mod quirks;
 mod read;
 mod retry;
+mod serve;
 mod shown;
 mod system;
+mod tasks;
 mod tls;
+mod update;
 
 use super::{Bmc, BmcConfig};
 use crate::{
     guards::Permit,
     kinds,
-    model::{BmcView, Certificate, Connect, Fault, FaultKind, Health, LogEntry, NodeName, ResetType, SecretRef, Span},
+    model::{BmcView, Certificate, Connect, Fault, FaultKind, Firmware, Health, LiveTask, LogEntry, NodeName, ResetType, SecretRef, Span, Task, Update},
 };
 use async_trait::async_trait;
 use client::{Account, Client};
 use redfish_codegen::models::{computer_system::v1_20_1::ResetRequestBody, resource};
 use reqwest::Url;
 use serde::{Deserialize, Serialize};
-use std::sync::{Arc, Mutex};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+};
 
 pub use client::Auth;
 pub use tls::Tls;
@@ -122,6 +129,7 @@ impl BmcConfig for Config {
             warnings,
             client: Client::new(http, base, self.auth, trust, account),
             known: Mutex::default(),
+            image: Mutex::default(),
         }))
     }
     fn endpoint(&self) -> String {
@@ -143,6 +151,8 @@ struct Redfish {
     warnings: Vec<String>,
     client: Client,
     known: Mutex<Known>,
+    /// Served to the BMC while it needs it.
+    image: Mutex<Option<serve::Lease>>,
 }
 
 /// Found once, kept while it answers.
@@ -153,6 +163,11 @@ struct Known {
     uuid: Option<String>,
     /// Of the BMC; `Some(None)`: asked, and it did not say.
     firmware: Option<Option<String>>,
+    /// Tasks at their end, by address.
+    ended: BTreeMap<String, Task>,
+    lists: Option<tasks::Lists>,
+    /// As the system was last read.
+    system_busy: Option<Task>,
     /// The entries of its event log.
     log: Option<String>,
 }
@@ -176,7 +191,7 @@ impl Bmc for Redfish {
                 None
             }
         };
-        let firmware = self.firmware(system.manager.as_deref()).await;
+        let firmware = self.bmc_version(system.manager.as_deref()).await;
         let product = [system.product, firmware.map(|version| format!("BMC {version}"))].into_iter().flatten().collect::<Vec<_>>().join(", ");
         self.known().uuid = system.identity.uuid_key();
         Ok(BmcView {
@@ -199,6 +214,23 @@ impl Bmc for Redfish {
         self.client.post(&target, body, || permit.spend(self.node.as_ref(), verb)).await
     }
 
+    async fn firmware(&self) -> Result<Vec<Firmware>, Fault> {
+        self.inventory().await
+    }
+    async fn live_tasks(&self) -> Result<Vec<LiveTask>, Fault> {
+        Ok(self.every_task().await?.into_iter().filter(|t| t.ended.is_none()).map(|t| t.task).collect())
+    }
+    async fn tasks(&self) -> Result<Vec<Task>, Fault> {
+        self.every_task().await
+    }
+
+    async fn update(&self, ask: &Update) -> Result<(), Fault> {
+        self.start_update(ask).await
+    }
+    async fn keep_image(&self, ask: &Update, needed: bool) -> Result<(), Fault> {
+        self.keep(ask, needed).await
+    }
+
     async fn health(&self) -> Result<Health, Fault> {
         self.roll_up().await
     }
@@ -216,7 +248,7 @@ impl Bmc for Redfish {
 fn nothing_sent(mut fault: Fault) -> Fault {
     if matches!(fault.kind, FaultKind::Unknown | FaultKind::Invalid) {
         fault.kind = FaultKind::Unreachable;
-        fault.what = format!("{}; no reset was sent", fault.what);
+        fault.what = format!("{}; nothing was sent", fault.what);
     }
     fault
 }

@@ -2,6 +2,7 @@
 use super::{
     Known, Redfish,
     read::{self, Reset, System},
+    tasks,
 };
 use crate::model::{Fault, FaultKind, ResetType};
 use reqwest::Url;
@@ -34,7 +35,11 @@ impl Redfish {
         let known = self.known().system.clone();
         if let Some(uri) = known {
             match self.client.get(&uri).await {
-                Ok(doc) => return Ok((uri, doc.clone(), System::read(&doc))),
+                Ok(doc) => {
+                    self.known().system_busy = tasks::busy(&uri, &doc);
+                    let system = System::read(&doc);
+                    return Ok((uri, doc, system));
+                }
                 // Addresses change with the firmware of some BMCs: look for it once more.
                 Err(fault) if fault.kind == FaultKind::Unable => self.known().system = None,
                 Err(fault) => return Err(fault),
@@ -42,6 +47,7 @@ impl Redfish {
         }
         let found = self.find().await?;
         self.known().system = Some(found.0.clone());
+        self.known().system_busy = tasks::busy(&found.0, &found.1);
         Ok(found)
     }
 
@@ -126,7 +132,7 @@ impl Redfish {
     }
 
     /// Asked once per client: it is for people.
-    pub async fn firmware(&self, manager: Option<&str>) -> Option<String> {
+    pub async fn bmc_version(&self, manager: Option<&str>) -> Option<String> {
         let known = self.known().firmware.clone();
         if let Some(firmware) = known {
             return firmware;

@@ -1,7 +1,8 @@
 //! The configuration, and reading as makers write: what is odd is absent, and spoils nothing else.
 use super::{
-    Config,
+    Config, inventory,
     read::{self, Refusal, System},
+    tasks,
 };
 use crate::{
     kinds::{Config as _, Kind},
@@ -64,6 +65,10 @@ fn corpus() -> Vec<Value> {
         json!({ "Parameters": [{ "Name": "Other" }, { "Name": "ResetType", "AllowableValues": ["On", 5, "ForceOff"] }] }),
         json!({ "error": { "code": "iLO.0.10.ExtendedInfo", "message": "See @Message.ExtendedInfo for more information.",
             "@Message.ExtendedInfo": [{ "MessageId": "iLO.2.14.InvalidOperationForSystemState", "MessageArgs": null }] } }),
+        json!({ "@odata.type": "#Task.v1_4_3.Task", "Id": "7", "Name": "Update", "TaskState": "Running", "TaskStatus": "OK", "PercentComplete": 41, "EndTime": null,
+            "Messages": [{ "MessageId": "Update.1.0.TransferringToComponent", "Message": "Transferring." }], "Payload": { "JsonBody": "{}" } }),
+        json!({ "@odata.type": "#DellJob.v1_4_0.DellJob", "Id": "JID_1", "JobState": "Scheduled", "Message": "Task successfully scheduled.", "PercentComplete": 0 }),
+        json!({ "@odata.type": "#SoftwareInventory.v1_2_3.SoftwareInventory", "Id": "BIOS", "Version": "2.19.0", "Updateable": true, "ReleaseDate": "T00:00:00Z" }),
         json!({ "error": { "@Message.ExtendedInfo": { "MessageId": "IDRAC.2.8.PSU501", "Message": "Unable to perform\nthe operation." } } }),
     ]
 }
@@ -88,7 +93,49 @@ fn makers_read() {
     assert_eq!(read::members(&docs[3]), (vec!["/a".into(), "7".into()], Some("/b".into())));
     assert_eq!(read::action_info(&docs[4]), Some(vec!["On".into(), "5".into(), "ForceOff".into()]));
     assert!(Refusal::read(&docs[5]).says(&["InvalidOperationForSystemState"]));
-    assert_eq!(Refusal::read(&docs[6]).texts, ["Unable to perform the operation"]);
+    assert_eq!(Refusal::read(docs.last().unwrap()).texts, ["Unable to perform the operation"]);
+}
+
+/// What is not clearly at its end is live, and only what says so waits for a reset.
+#[test]
+fn tasks_read() {
+    let read = |doc: Value| tasks::task("/t/1", &doc);
+    let live = |doc: Value| read(doc.clone()).is_some_and(|t| t.ended.is_none() && t.task.id == "/t/1") && !read(doc).unwrap().task.waits_for_reset;
+    for state in ["New", "Starting", "Running", "Suspended", "Interrupted", "Stopping", "Cancelling", "Downloading", "Vendor word"] {
+        assert!(live(json!({ "TaskState": state, "PercentComplete": 3 })), "{state}");
+    }
+    assert!(live(json!({ "@odata.type": "#Task.v1_7_1.Task", "TaskState": null })), "a task that does not say is live");
+    let waits = |doc: Value| read(doc).is_some_and(|t| t.ended.is_none() && t.task.waits_for_reset);
+    assert!(waits(json!({ "TaskState": "Pending" })));
+    assert!(waits(json!({ "JobState": "Scheduled", "JobType": "FirmwareUpdate" })));
+    assert!(waits(json!({ "TaskState": "Starting", "Payload": { "JsonBody": "{\"@Redfish.OperationApplyTime\":\"OnReset\"}" } })));
+    assert!(waits(json!({ "TaskState": "New", "Messages": [{ "Message": "A reset is required." }] })));
+    assert!(!waits(json!({ "TaskState": "Running", "Messages": [{ "Message": "A reset is required." }] })));
+    let ended = |doc: Value| read(doc).unwrap().ended;
+    assert_eq!(ended(json!({ "TaskState": "Completed", "TaskStatus": "OK" })), Some(Ok(())));
+    assert_eq!(ended(json!({ "TaskState": "Completed", "TaskStatus": "Warning" })), Some(Ok(())));
+    // Done, and failed: seen on several makers.
+    assert!(
+        matches!(ended(json!({ "TaskState": "Completed", "TaskStatus": "Critical", "Messages": [{ "Message": "Bad image" }] })), Some(Err(why)) if why.contains("Bad image"))
+    );
+    for state in ["Exception", "Killed", "Cancelled"] {
+        assert!(matches!(ended(json!({ "TaskState": state })), Some(Err(_))), "{state}");
+    }
+    assert!(matches!(ended(json!({ "JobState": "CompletedWithErrors", "Message": "x" })), Some(Err(_))));
+    assert_eq!(read(json!({ "Members": [] })), None, "no task at all");
+    assert!(
+        tasks::busy("/s", &json!({ "Status": { "State": "Updating" } })).is_some() && tasks::busy("/s", &json!({ "Status": { "State": "Enabled" } })).is_none()
+    );
+}
+
+#[test]
+fn firmware_reads() {
+    let one = inventory::firmware("/f/Installed-1", &json!({ "Version": "2.19.0", "ReleaseDate": "00:00:00Z", "Updateable": "yes", "Name": null })).unwrap();
+    assert_eq!((one.id.as_str(), one.name.as_str(), one.version.as_deref(), one.updateable), ("Installed-1", "Installed-1", Some("2.19.0"), false));
+    assert_eq!(inventory::firmware("/f/b/", &json!({ "Id": "BIOS", "Version": null })).unwrap().version, None);
+    for id in ["Previous-159-2.18", "BMC-Pending", "Golden_BMC", "Staging_x"] {
+        assert_eq!(inventory::firmware("/f/x", &json!({ "Id": id })), None, "{id} is not what runs");
+    }
 }
 
 /// Replays seeded mutations of the corpus: nothing panics, and what was not said is never read.
@@ -110,6 +157,13 @@ fn mutated_documents_are_read_as_far_as_they_go() {
         let (members, _) = read::members(&doc);
         assert!(members.len() <= doc.get("Members").and_then(Value::as_array).map_or(0, Vec::len), "seed {seed}: {doc}");
         read::action_info(&doc);
+        // Only what says that it is at its end, or is no task, is not live.
+        if let Some(task) = tasks::task("/t", &doc) {
+            assert!(task.ended.is_none() || doc.get("TaskState").or(doc.get("JobState")).is_some(), "seed {seed}: {doc}");
+            assert!(task.task.percent.is_none_or(|p| p <= 100) && !task.task.name.contains(char::is_control), "seed {seed}: {doc}");
+        }
+        inventory::firmware("/f", &doc);
+        tasks::busy("/s", &doc);
         let refusal = Refusal::read(&doc);
         assert!(refusal.texts.iter().all(|t| t.chars().count() <= 400 && !t.contains(char::is_control)), "seed {seed}: {doc}");
     }
