@@ -13,10 +13,12 @@ pub enum Fault {
     WrongBmc,
     ShiftedRow,
     NeverBoots,
+    /// One that a cluster's server knows by its name.
+    Cluster(&'static str),
 }
 
 /// Name, and what it does, for `--fault list`.
-pub const FAULTS: [(&str, Fault, &str); 9] = [
+pub const FAULTS: &[(&str, Fault, &str)] = &[
     ("bmc-silent", Fault::BmcSilent, "node 2's BMC never answers"),
     ("bmc-late", Fault::BmcLate, "node 2's BMC obeys 30 s late"),
     ("reset-ignored", Fault::ResetIgnored, "node 2 accepts the graceful verb and does nothing"),
@@ -26,6 +28,12 @@ pub const FAULTS: [(&str, Fault, &str); 9] = [
     ("wrong-bmc", Fault::WrongBmc, "the BMCs of nodes 2 and 3 are swapped in the inventory"),
     ("shifted-row", Fault::ShiftedRow, "host and BMC of nodes 2 to 4 are one row off in the inventory"),
     ("never-boots", Fault::NeverBoots, "node 2 never comes back from its reset"),
+    ("maintenance-failed", Fault::Cluster("maintenance-failed"), "palette: node 2 cannot be emptied, its maintenance ends as Failed"),
+    ("agent-offline", Fault::Cluster("agent-offline"), "palette: nobody takes up the maintenance of node 2, it stays Initiated"),
+    ("stale-completed", Fault::Cluster("stale-completed"), "palette: after every request the state of the last one is shown for a while"),
+    ("machine-replaced", Fault::Cluster("machine-replaced"), "palette: node 2 is replaced by a new machine while it reboots"),
+    ("too-many-requests", Fault::Cluster("too-many-requests"), "palette: every ninth request is answered 429"),
+    ("auto-remediation", Fault::Cluster("auto-remediation"), "palette: nodes that are away for long are deleted"),
 ];
 
 impl FromStr for Fault {
@@ -56,7 +64,7 @@ pub fn quirks(faults: &[Fault], n: usize) -> Quirks {
             Fault::PdbBlocked => quirks.pdb_blocked = true,
             Fault::ServiceMissing => quirks.missing_after_boot.push(SERVICE.into()),
             Fault::NeverBoots => quirks.never_boots = true,
-            Fault::WrongBmc | Fault::ShiftedRow => {}
+            Fault::WrongBmc | Fault::ShiftedRow | Fault::Cluster(_) => {}
         }
     }
     quirks
