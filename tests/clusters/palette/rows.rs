@@ -60,6 +60,9 @@ async fn row_404_is_resolved_again_before_it_is_taken_and_never_after() {
     look(&driver, "w-02").await;
     // Re-created under its name while nobody held it: found again.
     lab.rack.power("w-02", "ForceRestart", "test");
+    while lab.rack.seen("w-02").unwrap().boots == 0 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
     until(&driver, "w-02", "up again", |v| v.ready).await;
     let (_, loans) = until(&driver, "w-02", "empty", empty).await;
     // Once it is ours, another machine of that name is not the one that was emptied.
@@ -120,7 +123,8 @@ async fn a_lost_answer_to_a_put_is_in_doubt_and_the_next_look_tells() {
     let enter = look(&driver, "w-02").await.moves[0].clone();
     lab.faults.lose_replies.store(true, Ordering::Relaxed);
     assert_eq!(driver.act("w-02", &enter, &ask()).await.unwrap_err().kind, FaultKind::Unknown);
-    assert!(look(&driver, "w-02").await.moves.is_empty(), "it is under way");
+    assert!(!look(&driver, "w-02").await.enabled, "it is under way");
+    assert_eq!(lab.writes().iter().filter(|w| w.contains("cordon")).count(), 1, "sent once, never again by itself");
 }
 
 #[tokio::test(flavor = "multi_thread")]
