@@ -11,6 +11,7 @@ mod https;
 mod kube_api;
 pub mod kubernetes;
 pub mod none;
+pub mod openvcloud;
 pub mod palette;
 mod pause;
 pub mod vergeos;
@@ -20,6 +21,7 @@ pub const KINDS: &[Kind<dyn ClusterConfig>] = &[
     Kind::of::<kubernetes::Config>(),
     Kind::of::<vergeos::Config>(),
     Kind::of::<palette::Config>(),
+    Kind::of::<openvcloud::Config>(),
     Kind::of::<none::Config>(),
     // line 2: `Kind::of::<<name>::Config>(),`
 ];
