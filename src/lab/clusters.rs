@@ -1,5 +1,5 @@
 //! The cluster systems the lab can put up, a row each. To add one: write its server, a function like those below that starts it, and a row of `KINDS`.
-use super::{faults::Fault, kubernetes, openvcloud, rack::Rack, tls::Tls, vergeos};
+use super::{faults::Fault, kubernetes, openvcloud, palette, rack::Rack, tls::Tls, vergeos};
 use std::{
     fs,
     future::Future,
@@ -29,6 +29,7 @@ pub const KINDS: &[Kind] = &[
     Kind { name: "kubernetes", cluster: "edge", up: kubernetes, services: &[], tools: &[] },
     Kind { name: "openvcloud", cluster: "cpu", up: openvcloud, services: &[], tools: &[] },
     Kind { name: "vergeos", cluster: "vault", up: vergeos, services: &[], tools: &[] },
+    Kind { name: "palette", cluster: "dc", up: palette, services: &[], tools: &[] },
 ];
 
 /// By its name, or what to say about it.
@@ -92,6 +93,22 @@ fn vergeos(site: Site<'_>, listener: TcpListener) -> io::Result<Up> {
     let creds = vergeos::Creds { api_key, username: "admin".into(), password: random() };
     let setup = vergeos::Setup { nodes, creds, shape: vergeos::Shape::default(), faults: vergeos::Faults::default() };
     Ok(Up { inventory, files: Vec::new(), server: Box::pin(vergeos::serve(site.rack, setup, listener, Some(site.tls))) })
+}
+
+fn palette(site: Site<'_>, listener: TcpListener) -> io::Result<Up> {
+    let api_key = site.secret("palette-key")?;
+    let inventory = format!(
+        "[clusters.{}.palette]\nurl = \"https://{}\"\napi_key = {{ file = \"../secrets/palette-key\" }}\nproject = \"edge\"\ncluster = \"dc1\"\n\
+         tls = {{ ca_file = \"../ca.pem\" }}\n\n",
+        site.cluster,
+        listener.local_addr()?
+    );
+    let nodes: Vec<palette::NodeSpec> = (1..).zip(&site.members).map(|(n, m)| palette::NodeSpec::new(&m.name, n)).collect();
+    let files =
+        nodes.iter().map(|n| (n.machine.clone(), "addresses", format!("2: eth0    inet {}/24 brd 192.0.2.255 scope global eth0\n", n.address))).collect();
+    let faults = palette::Faults::named(site.faults.iter().filter_map(|f| if let Fault::Cluster(name) = f { Some(*name) } else { None }));
+    let setup = palette::Setup { nodes, api_key, faults, record: Default::default() };
+    Ok(Up { inventory, files, server: Box::pin(palette::serve(site.rack, setup, listener, Some(site.tls))) })
 }
 
 fn openvcloud(site: Site<'_>, listener: TcpListener) -> io::Result<Up> {

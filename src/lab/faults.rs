@@ -18,10 +18,12 @@ pub enum Fault {
     UpdateFails,
     UpdateRestartsBmc,
     UpdatePullOnly,
+    /// One that a cluster's server knows by its name.
+    Cluster(&'static str),
 }
 
 /// Name, and what it does, for `--fault list`.
-pub const FAULTS: [(&str, Fault, &str); 14] = [
+pub const FAULTS: &[(&str, Fault, &str)] = &[
     ("bmc-silent", Fault::BmcSilent, "node 2's BMC never answers"),
     ("bmc-late", Fault::BmcLate, "node 2's BMC obeys 30 s late"),
     ("reset-ignored", Fault::ResetIgnored, "node 2 accepts the graceful verb and does nothing"),
@@ -36,6 +38,12 @@ pub const FAULTS: [(&str, Fault, &str); 14] = [
     ("update-fails", Fault::UpdateFails, "every firmware update of node 2 ends in an error"),
     ("update-restarts-bmc", Fault::UpdateRestartsBmc, "node 2's BMC restarts in the middle of a firmware update"),
     ("update-pull-only", Fault::UpdatePullOnly, "node 2's BMC takes no image, it only fetches one"),
+    ("maintenance-failed", Fault::Cluster("maintenance-failed"), "palette: node 2 cannot be emptied, its maintenance ends as Failed"),
+    ("agent-offline", Fault::Cluster("agent-offline"), "palette: nobody takes up the maintenance of node 2, it stays Initiated"),
+    ("stale-completed", Fault::Cluster("stale-completed"), "palette: after every request the state of the last one is shown for a while"),
+    ("machine-replaced", Fault::Cluster("machine-replaced"), "palette: node 2 is replaced by a new machine while it reboots"),
+    ("too-many-requests", Fault::Cluster("too-many-requests"), "palette: every ninth request is answered 429"),
+    ("auto-remediation", Fault::Cluster("auto-remediation"), "palette: nodes that are away for long are deleted"),
 ];
 
 impl FromStr for Fault {
@@ -71,7 +79,7 @@ pub fn quirks(faults: &[Fault], n: usize) -> Quirks {
             Fault::UpdateFails => quirks.update_fails = true,
             Fault::UpdateRestartsBmc => quirks.update_restarts_bmc = true,
             Fault::UpdatePullOnly => quirks.update_pull_only = true,
-            Fault::WrongBmc | Fault::ShiftedRow => {}
+            Fault::WrongBmc | Fault::ShiftedRow | Fault::Cluster(_) => {}
         }
     }
     quirks

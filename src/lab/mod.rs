@@ -5,6 +5,7 @@ pub mod flash;
 pub mod ipmi;
 pub mod kubernetes;
 pub mod openvcloud;
+pub mod palette;
 pub mod rack;
 pub mod redfish;
 pub mod setup;

@@ -14,5 +14,5 @@ pub use budget::{Budget, budgets, matching};
 pub use eviction::{Target, evict};
 pub use lock::Lock;
 pub use node::{Heartbeats, KubeNode, NODES};
-pub use pods::{Policy, classify, list_pods, stuck};
+pub use pods::{Policy, classify, list_pods, name as pod_name, stuck};
 pub use rights::{Right, missing};
