@@ -2,14 +2,18 @@
 use crate::{
     drivers::{bmc::Bmc, cluster::Cluster, host::Host, net::Net},
     kinds::Kind,
-    model::{Blocker, Fault, NodeName, Past},
+    model::{Blocker, Fault, FaultKind, NodeName, Past},
 };
 use async_trait::async_trait;
 use serde_json::Value;
 use std::sync::Arc;
 
+pub mod ays;
 pub mod command;
 pub mod http;
+pub mod libvirt;
+pub mod ovs;
+mod ovs_text;
 pub mod systemd;
 pub mod tcp;
 // line 1 of a new check: `pub mod <name>;`
@@ -19,6 +23,9 @@ pub const KINDS: &[Kind<dyn Check>] = &[
     Kind::of::<command::Config>(),
     Kind::of::<http::Config>(),
     Kind::of::<tcp::Config>(),
+    Kind::of::<ays::Config>(),
+    Kind::of::<libvirt::Config>(),
+    Kind::of::<ovs::Config>(),
     // line 2: `Kind::of::<<name>::Config>(),`
 ];
 
@@ -47,10 +54,27 @@ pub enum Verdict {
     Unhealthy(Vec<Blocker>),
 }
 
+/// What would make well what a look found wrong. It is issued as an act: in the journal first, once per boot and check, and then looked at again.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Repair {
+    /// In words, for people and journal: `start node-agent`.
+    pub what: String,
+    /// The check reads this again when the act is sent.
+    pub args: Value,
+}
+
 #[async_trait]
 pub trait Check: Send + Sync {
     /// `systemd: multipathd, node-agent`.
     fn describe(&self) -> String;
     /// Reads only. A fault means that it could not be asked: never healthy.
     async fn look(&self, probe: &Probe<'_>) -> Result<Verdict, Fault>;
+    /// None: nothing known that would help, or not asked for in the inventory. Pure.
+    fn repair(&self, _wrong: &[Blocker]) -> Option<Repair> {
+        None
+    }
+    /// Sends the repair: one exchange. Whether it helped is what the next look says.
+    async fn mend(&self, _probe: &Probe<'_>, repair: &Repair) -> Result<(), Fault> {
+        Err(Fault::new(FaultKind::Unable, format!("BUG: {} has no repair `{}`", self.describe(), repair.what)))
+    }
 }
