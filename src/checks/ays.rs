@@ -110,7 +110,7 @@ impl Check for Config {
     async fn look(&self, probe: &Probe<'_>) -> Result<Verdict, Fault> {
         let host = host(probe, "ays")?;
         let line = "command -v ays >/dev/null || exit 127; LC_ALL=C ays status </dev/null".to_owned();
-        let out = host.exec(&Command { line, limit: self.limit, stdin: None }).await?;
+        let out = host.exec(&Command::as_root(&line, self.limit)).await?;
         match out.status {
             0 | 1 if out.dropped == 0 => {}
             127 if self.missing == Missing::Skip => return Ok(Verdict::Healthy(json!({ "skipped": "no ays here" }))),
@@ -141,7 +141,7 @@ impl Check for Config {
         let starts: Vec<String> = services.iter().map(|(n, i)| format!("ays start -n {n} -i {i} </dev/null >/dev/null 2>&1")).collect();
         // Its exit status means nothing before 2018: the next look tells.
         let line = format!("command -v ays >/dev/null || exit 127; {}; true", starts.join("; "));
-        let out = host.exec(&Command { line, limit: self.limit, stdin: None }).await?;
+        let out = host.exec(&Command::as_root(&line, self.limit)).await?;
         match out.status {
             0 => Ok(()),
             status => Err(Fault::new(FaultKind::Unable, format!("{}: `{}` ended with status {status}", probe.node, repair.what)).cause(shown(&out.stderr))),

@@ -86,7 +86,7 @@ impl Check for Config {
     async fn look(&self, probe: &Probe<'_>) -> Result<Verdict, Fault> {
         let host = ays::host(probe, "libvirt")?;
         let line = "command -v virsh >/dev/null || exit 127; LC_ALL=C virsh -c qemu:///system list --all </dev/null".to_owned();
-        let out = host.exec(&Command { line, limit: self.limit, stdin: None }).await?;
+        let out = host.exec(&Command::as_root(&line, self.limit)).await?;
         match out.status {
             0 if out.dropped == 0 => {}
             127 => return Err(Fault::new(FaultKind::Unable, format!("{}: there is no `virsh` on the host", probe.node))),
@@ -116,7 +116,7 @@ impl Check for Config {
             return Err(Fault::new(FaultKind::Invalid, format!("{}: `{}` names no domain", probe.node, repair.what)));
         }
         let line: String = domains.iter().map(|d| format!("virsh -c qemu:///system start {d} </dev/null || exit 1; ")).collect();
-        let out = host.exec(&Command { line: format!("{line}true"), limit: self.limit, stdin: None }).await?;
+        let out = host.exec(&Command::as_root(&format!("{line}true"), self.limit)).await?;
         match out.status {
             0 => Ok(()),
             status => Err(Fault::new(FaultKind::Unable, format!("{}: `{}` ended with status {status}", probe.node, repair.what)).cause(out.stderr.trim())),

@@ -8,14 +8,25 @@ use async_trait::async_trait;
 use serde_json::Value;
 use std::sync::Arc;
 
+pub mod alertmanager;
 pub mod ays;
+pub mod chrony;
 pub mod command;
+pub mod disk_space;
 pub mod http;
+pub mod kernel_log;
 pub mod libvirt;
+pub mod mdraid;
+pub mod mounts;
 pub mod ovs;
 mod ovs_text;
+pub mod prometheus;
+pub mod redfish_health;
+pub mod smart;
 pub mod systemd;
 pub mod tcp;
+mod tool;
+pub mod zfs;
 // line 1 of a new check: `pub mod <name>;`
 
 pub const KINDS: &[Kind<dyn Check>] = &[
@@ -26,6 +37,16 @@ pub const KINDS: &[Kind<dyn Check>] = &[
     Kind::of::<ays::Config>(),
     Kind::of::<libvirt::Config>(),
     Kind::of::<ovs::Config>(),
+    Kind::of::<alertmanager::Config>(),
+    Kind::of::<chrony::Config>(),
+    Kind::of::<disk_space::Config>(),
+    Kind::of::<kernel_log::Config>(),
+    Kind::of::<mdraid::Config>(),
+    Kind::of::<mounts::Config>(),
+    Kind::of::<prometheus::Config>(),
+    Kind::of::<redfish_health::Config>(),
+    Kind::of::<smart::Config>(),
+    Kind::of::<zfs::Config>(),
     // line 2: `Kind::of::<<name>::Config>(),`
 ];
 

@@ -184,7 +184,7 @@ fn add(units: &mut Vec<Service>, said: Vec<Service>, runs: bool) {
 }
 
 async fn ask(node: &NodeName, host: &dyn Host, line: &str, limit: Span) -> Result<Output, Fault> {
-    let out = host.exec(&Command { line: line.to_owned(), limit, stdin: None }).await?;
+    let out = host.exec(&Command::as_root(line, limit)).await?;
     if out.dropped > 0 {
         return Err(Fault::new(FaultKind::Invalid, format!("{node}: the host said more than is read: {} bytes were dropped", out.dropped)));
     }

@@ -13,10 +13,11 @@ pub enum Fault {
     WrongBmc,
     ShiftedRow,
     NeverBoots,
+    OvsDown,
 }
 
 /// Name, and what it does, for `--fault list`.
-pub const FAULTS: [(&str, Fault, &str); 9] = [
+pub const FAULTS: [(&str, Fault, &str); 10] = [
     ("bmc-silent", Fault::BmcSilent, "node 2's BMC never answers"),
     ("bmc-late", Fault::BmcLate, "node 2's BMC obeys 30 s late"),
     ("reset-ignored", Fault::ResetIgnored, "node 2 accepts the graceful verb and does nothing"),
@@ -26,6 +27,7 @@ pub const FAULTS: [(&str, Fault, &str); 9] = [
     ("wrong-bmc", Fault::WrongBmc, "the BMCs of nodes 2 and 3 are swapped in the inventory"),
     ("shifted-row", Fault::ShiftedRow, "host and BMC of nodes 2 to 4 are one row off in the inventory"),
     ("never-boots", Fault::NeverBoots, "node 2 never comes back from its reset"),
+    ("ovs-down", Fault::OvsDown, "with --cluster openvcloud: node 2 comes back without one service of Open vStorage"),
 ];
 
 impl FromStr for Fault {
@@ -56,6 +58,7 @@ pub fn quirks(faults: &[Fault], n: usize) -> Quirks {
             Fault::PdbBlocked => quirks.pdb_blocked = true,
             Fault::ServiceMissing => quirks.missing_after_boot.push(SERVICE.into()),
             Fault::NeverBoots => quirks.never_boots = true,
+            Fault::OvsDown => quirks.missing_after_boot.push("ovs-webapp-api".into()),
             Fault::WrongBmc | Fault::ShiftedRow => {}
         }
     }

@@ -47,3 +47,13 @@ fn what_was_stopped_runs_again_after_a_kill_and_what_was_halted_stays_so() {
     }
     assert!(!all.iter().any(|w| w.contains("old-cpu-02")), "it was halted before: {all:?}");
 }
+
+/// Named, started once by the check's own repair, in the journal before it is sent, and looked at again.
+#[test]
+fn a_service_of_open_vstorage_that_did_not_come_back_is_started_once() {
+    let demo = crate::demo::Demo::run(&["--cluster", "openvcloud", "--fault", "ovs-down", "--json"]);
+    assert_eq!(demo.said.code, 0, "{}", demo.said.err);
+    let repairs: Vec<_> = demo.events.iter().filter(|e| e["event"] == "act_intended" && e["act"]["to"] == "check").collect();
+    assert_eq!(repairs.len(), 1, "{repairs:?}");
+    assert_eq!((text(&repairs[0]["node"]).as_str(), text(&repairs[0]["act"]["args"]["what"]).as_str()), ("cpu-02", "start ovs-webapp-api"));
+}
