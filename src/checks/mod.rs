@@ -9,13 +9,17 @@ use serde_json::Value;
 use std::sync::Arc;
 
 pub mod alertmanager;
+pub mod ays;
 pub mod chrony;
 pub mod command;
 pub mod disk_space;
 pub mod http;
 pub mod kernel_log;
+pub mod libvirt;
 pub mod mdraid;
 pub mod mounts;
+pub mod ovs;
+mod ovs_text;
 pub mod prometheus;
 pub mod redfish_health;
 pub mod smart;
@@ -30,6 +34,9 @@ pub const KINDS: &[Kind<dyn Check>] = &[
     Kind::of::<command::Config>(),
     Kind::of::<http::Config>(),
     Kind::of::<tcp::Config>(),
+    Kind::of::<ays::Config>(),
+    Kind::of::<libvirt::Config>(),
+    Kind::of::<ovs::Config>(),
     Kind::of::<alertmanager::Config>(),
     Kind::of::<chrony::Config>(),
     Kind::of::<disk_space::Config>(),

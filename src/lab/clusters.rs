@@ -27,7 +27,13 @@ pub struct Kind {
 
 pub const KINDS: &[Kind] = &[
     Kind { name: "kubernetes", cluster: "edge", up: kubernetes, services: &[], tools: &[] },
-    Kind { name: "openvcloud", cluster: "cpu", up: openvcloud, services: &[], tools: &[] },
+    Kind {
+        name: "openvcloud",
+        cluster: "cpu",
+        up: openvcloud,
+        services: &["ovs-workers", "ovs-arakoon-ovsdb", "ovs-webapp-api", "ays-jsagent", "ays-redis"],
+        tools: &[(include_str!("openvcloud/tools/ovs.sh"), &["ovs", "ays", "initctl"])],
+    },
     Kind { name: "vergeos", cluster: "vault", up: vergeos, services: &[], tools: &[] },
     Kind { name: "palette", cluster: "dc", up: palette, services: &[], tools: &[] },
 ];
@@ -116,7 +122,8 @@ fn openvcloud(site: Site<'_>, listener: TcpListener) -> io::Result<Up> {
     // Every other wait is scaled by the rack's pace; this one by `[time]`, with the run's.
     let inventory = format!(
         "[clusters.{}.openvcloud]\nurl = \"https://{}\"\nportal_secret = {{ file = \"../secrets/openvcloud-secret\" }}\n\
-         tls = {{ ca_file = \"../ca.pem\" }}\nleftovers = \"move\"\n\n",
+         tls = {{ ca_file = \"../ca.pem\" }}\nleftovers = \"move\"\n\n\
+         [[checks]]\nat = \"booted\"\novs = {{ services = [\"ovs-workers\"], monitor_for = \"400ms\" }}\n\n[[checks]]\nat = \"booted\"\nays = {{}}\n\n",
         site.cluster,
         listener.local_addr()?
     );
@@ -124,6 +131,11 @@ fn openvcloud(site: Site<'_>, listener: TcpListener) -> io::Result<Up> {
     let address = |n: usize| format!("198.51.{}.{}", 100 + n / 250, n % 250 + 1);
     let files = (site.members.iter().enumerate())
         .map(|(n, m)| (m.name.clone(), "addresses", format!("2: backplane1    inet {}/24 scope global backplane1\n", address(n))))
+        .chain(site.members.iter().enumerate().flat_map(|(n, m)| {
+            // Hosts of three ages: upstart with `watch`, systemd, systemd with a loop of its own.
+            let (format, init) = [("3", "systemd"), ("1", "init"), ("2", "systemd")][n % 3];
+            [(m.name.clone(), "ovs-format", format!("{format}\n")), (m.name.clone(), "init", format!("{init}\n"))]
+        }))
         .collect();
     let nodes = site.members.iter().enumerate().map(|(n, m)| openvcloud::NodeSpec::new(&m.name, &address(n))).collect();
     let creds = openvcloud::Creds { jwt: random(), username: "ops@itsyouonline".into(), password: random(), secret, groups: vec!["level2", "admin"] };

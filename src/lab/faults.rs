@@ -18,6 +18,7 @@ pub enum Fault {
     UpdateFails,
     UpdateRestartsBmc,
     UpdatePullOnly,
+    OvsDown,
     /// One that a cluster's server knows by its name.
     Cluster(&'static str),
 }
@@ -44,6 +45,7 @@ pub const FAULTS: &[(&str, Fault, &str)] = &[
     ("machine-replaced", Fault::Cluster("machine-replaced"), "palette: node 2 is replaced by a new machine while it reboots"),
     ("too-many-requests", Fault::Cluster("too-many-requests"), "palette: every ninth request is answered 429"),
     ("auto-remediation", Fault::Cluster("auto-remediation"), "palette: nodes that are away for long are deleted"),
+    ("ovs-down", Fault::OvsDown, "with --cluster openvcloud: node 2 comes back without one service of Open vStorage"),
 ];
 
 impl FromStr for Fault {
@@ -79,6 +81,7 @@ pub fn quirks(faults: &[Fault], n: usize) -> Quirks {
             Fault::UpdateFails => quirks.update_fails = true,
             Fault::UpdateRestartsBmc => quirks.update_restarts_bmc = true,
             Fault::UpdatePullOnly => quirks.update_pull_only = true,
+            Fault::OvsDown => quirks.missing_after_boot.push("ovs-webapp-api".into()),
             Fault::WrongBmc | Fault::ShiftedRow | Fault::Cluster(_) => {}
         }
     }

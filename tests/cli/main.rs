@@ -6,6 +6,7 @@ mod demo_clusters;
 mod faults;
 mod join;
 mod locked;
+mod openvcloud;
 mod playbooks;
 mod reading;
 mod reviewed;

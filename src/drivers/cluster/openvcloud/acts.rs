@@ -33,14 +33,18 @@ pub fn enter(seen: &Seen, ask: &Ask) -> Act {
 
 pub fn stop_vm(vm: &Vm) -> Act {
     let mut act = act(format!("stop vm {}", vm.name), json!({ "do": "stop-vm", "vm": vm.id }));
-    act.borrows = loan(format!("vm-{}", vm.id), format!("start vm {}", vm.name), json!({ "vm": vm.id, "name": vm.name }));
+    act.borrows = loan(format!("vm-{}", vm.id), format!("start vm {}", vm.name), json!({ "vm": vm.id, "name": vm.name, "domain": format!("vm-{}", vm.id) }));
     act
 }
 
 pub fn stop_firewall(fw: &Firewall) -> Act {
     let name = fw.space_shown();
     let mut act = act(format!("stop firewall of cloud space {name}"), json!({ "do": "stop-firewall", "space": fw.space }));
-    act.borrows = loan(format!("firewall-{}", fw.space), format!("start firewall of cloud space {name}"), json!({ "space": fw.space, "name": name }));
+    act.borrows = loan(
+        format!("firewall-{}", fw.space),
+        format!("start firewall of cloud space {name}"),
+        json!({ "space": fw.space, "name": name, "domain": fw.domain() }),
+    );
     act
 }
 

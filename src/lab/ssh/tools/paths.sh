@@ -4,6 +4,7 @@ name=${0##*/} n=$#
 while [ "$n" -gt 0 ]; do
   arg=$1; shift
   case $arg in
+    /proc/1/comm) [ -r "$LAB_ROOT/init" ] && arg=$LAB_ROOT/init ;;
     /proc/sys/kernel/*|/proc/uptime|/proc/mounts|/proc/stat|/etc/machine-id|/etc/hostname|/sys/class/dmi/*) arg=$LAB_ROOT$arg ;;
   esac
   set -- "$@" "$arg"; n=$((n - 1))

@@ -44,6 +44,8 @@ case $verb in
         case $p in Id) say Id "$u" ;; LoadState) say LoadState "$load" ;; ActiveState) say ActiveState "$s" ;; SubState) say SubState "$sub" ;; esac
       done
     done ;;
+  list-unit-files) while read -r u s; do echo "$u enabled"; done <"$LAB_ROOT/units" ;;
+  reset-failed) ;;
   list-units)
     while read -r u s; do
       if [ "$s" = failed ]; then echo "$u loaded failed failed $u"; elif [ -z "$failed" ]; then echo "$u loaded $s running $u"; fi
