@@ -7,7 +7,7 @@ use kube::{
     config::{KubeConfigOptions, Kubeconfig},
     core::{
         Request,
-        params::{GetParams, ListParams, Patch, PatchParams, PostParams},
+        params::{DeleteParams, GetParams, ListParams, Patch, PatchParams, PostParams, Preconditions},
         response::Status,
     },
 };
@@ -66,6 +66,32 @@ pub enum Call<'a> {
         name: &'a str,
         body: Value,
     },
+    /// A question: nothing is stored.
+    DryRunSub {
+        path: &'a str,
+        name: &'a str,
+        sub: &'static str,
+        body: Value,
+    },
+    /// A verb of an object: `start`, `evacuate/cancel`.
+    PutSub {
+        path: &'a str,
+        name: &'a str,
+        sub: &'static str,
+        body: Value,
+    },
+    Delete {
+        path: &'a str,
+        name: &'a str,
+        /// The one that was seen; another of its name stays.
+        uid: &'a str,
+    },
+    /// Merge patch: all that custom resources take.
+    Merge {
+        path: &'a str,
+        name: &'a str,
+        body: Value,
+    },
     /// Strategic merge.
     Patch {
         path: &'a str,
@@ -78,7 +104,7 @@ impl Call<'_> {
     /// What happens to a write that was sent and not answered is not known; a read changes nothing.
     pub fn writes(&self) -> bool {
         match self {
-            Call::Get { .. } | Call::List { .. } => false,
+            Call::Get { .. } | Call::List { .. } | Call::DryRunSub { .. } => false,
             // A review is a question: nothing is stored.
             Call::Create { path, .. } => !path.ends_with("selfsubjectaccessreviews"),
             _ => true,
@@ -147,6 +173,7 @@ impl Api {
         let writes = call.writes();
         let made = self.made().await?;
         let post = PostParams { field_manager: Some(PROGRAM.into()), ..PostParams::default() };
+        let patch = PatchParams { field_manager: Some(PROGRAM.into()), ..PatchParams::default() };
         let bytes = |body: Value| body.to_string().into_bytes();
         let request = match call {
             Call::Get { path, name } => Request::new(path).get(name, &GetParams::default()),
@@ -154,10 +181,16 @@ impl Api {
             Call::Create { path, body } => Request::new(path).create(&post, bytes(body)),
             Call::CreateSub { path, name, sub, body } => Request::new(path).create_subresource(sub, name, &post, bytes(body)),
             Call::Replace { path, name, body } => Request::new(path).replace(name, &post, bytes(body)),
-            Call::Patch { path, name, body } => {
-                let params = PatchParams { field_manager: Some(PROGRAM.into()), ..PatchParams::default() };
-                Request::new(path).patch(name, &params, &Patch::Strategic(body))
+            Call::DryRunSub { path, name, sub, body } => {
+                Request::new(path).create_subresource(sub, name, &PostParams { dry_run: true, ..post }, bytes(body))
             }
+            Call::PutSub { path, name, sub, body } => Request::new(path).replace_subresource(sub, name, &PostParams::default(), bytes(body)),
+            Call::Delete { path, name, uid } => {
+                let precondition = Preconditions { uid: Some(uid.to_owned()), resource_version: None };
+                Request::new(path).delete(name, &DeleteParams { preconditions: Some(precondition), ..DeleteParams::default() })
+            }
+            Call::Merge { path, name, body } => Request::new(path).patch(name, &patch, &Patch::Merge(body)),
+            Call::Patch { path, name, body } => Request::new(path).patch(name, &patch, &Patch::Strategic(body)),
         };
         let request = request.map_err(|e| Fault::new(FaultKind::Invalid, format!("{what}: not a request")).caused_by(&e))?.map(Body::from);
         let exchange = async {

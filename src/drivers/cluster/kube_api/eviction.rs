@@ -127,7 +127,7 @@ async fn covering(api: &Api, target: &Target, node: &str) -> Vec<Budget> {
 }
 
 /// `policy/v1`, or `policy/v1beta1` before 1.22: the server's own list says.
-async fn eviction_version(api: &Api) -> Result<String, Fault> {
+pub(super) async fn eviction_version(api: &Api) -> Result<String, Fault> {
     let what = "read what the API server can do";
     let resources: Value = api.ask(what, Call::Get { path: "/api", name: "v1" }).await?.parse(what)?;
     let row = resources["resources"].as_array().into_iter().flatten().find(|r| r["name"] == "pods/eviction");

@@ -9,6 +9,7 @@ mod node;
 mod pods;
 mod rights;
 
+pub use answer::refused;
 pub use api::{Access, Api, Call};
 pub use budget::{Budget, budgets, matching};
 pub use eviction::{Target, evict};
