@@ -8,6 +8,7 @@ mod lock;
 mod node;
 mod pods;
 mod rights;
+mod stores;
 
 pub use api::{Access, Api, Call};
 pub use budget::{Budget, budgets, matching};
@@ -16,3 +17,4 @@ pub use lock::Lock;
 pub use node::{Heartbeats, KubeNode, NODES};
 pub use pods::{Policy, classify, list_pods, stuck};
 pub use rights::{Right, missing};
+pub use stores::stores;
