@@ -95,7 +95,7 @@ pub struct Demo {
     /// What goes wrong, may be repeated; `list` prints them
     #[arg(long, value_name = "NAME")]
     pub fault: Vec<String>,
-    /// Only the nodes of one kind of cluster: kubernetes or vergeos
+    /// One cluster of this kind alone: kubernetes, vergeos, …
     #[arg(long, value_name = "KIND")]
     pub cluster: Option<String>,
 }
@@ -111,6 +111,9 @@ pub struct Lab {
     /// What goes wrong, may be repeated; `list` prints them
     #[arg(long, value_name = "NAME")]
     pub fault: Vec<String>,
+    /// One cluster of this kind alone: kubernetes, vergeos, …
+    #[arg(long, value_name = "KIND")]
+    pub cluster: Option<String>,
 }
 
 #[derive(Debug, Args)]

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that fails should say where")]
 mod configuration;
 mod demo;
+mod demo_clusters;
 mod faults;
 mod join;
 mod locked;

@@ -1,12 +1,15 @@
 //! What this server says it can do: version, groups, resources. Groups of custom resources come and go with their definitions.
-use super::store::{Resource, Store};
+use super::{
+    addons::Addons,
+    store::{Resource, Store},
+};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
 const REVIEWS: &str = "authorization.k8s.io/v1";
 
-pub fn answer(store: &Store, path: &[&str]) -> Option<Value> {
-    let versions: BTreeSet<&str> = store.resources().map(|r| r.version).chain([REVIEWS]).filter(|v| v.contains('/')).collect();
+pub fn answer(store: &Store, path: &[&str], addons: &Addons) -> Option<Value> {
+    let versions: BTreeSet<&str> = store.resources().map(|r| r.version).chain([REVIEWS]).filter(|v| v.contains('/') && addons.serves(v)).collect();
     let parts = |gv: &str| gv.split_once('/').map(|(g, v)| (g.to_owned(), v.to_owned())).unwrap_or_default();
     let names: BTreeSet<String> = versions.iter().map(|gv| parts(gv).0).collect();
     let group = |name: &str| {

@@ -1,5 +1,8 @@
 //! The objects of the cluster, as JSON, with a version that grows by every write and the changes a watch replays.
-use super::now;
+use super::{
+    addons::{KUBEVIRT, NODE_MAINTENANCE},
+    now,
+};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, VecDeque};
 use tokio::sync::watch;
@@ -31,6 +34,11 @@ pub const RESOURCES: &[Resource] = &[
     Resource { plural: "volumeattachments", kind: "VolumeAttachment", version: "storage.k8s.io/v1", namespaced: false, short: "" },
     Resource { plural: "csinodes", kind: "CSINode", version: "storage.k8s.io/v1", namespaced: false, short: "" },
     Resource { plural: CRDS, kind: "CustomResourceDefinition", version: "apiextensions.k8s.io/v1", namespaced: false, short: "crd" },
+    Resource { plural: "nodemaintenances", kind: "NodeMaintenance", version: NODE_MAINTENANCE, namespaced: false, short: "nm" },
+    Resource { plural: "kubevirts", kind: "KubeVirt", version: KUBEVIRT, namespaced: true, short: "kv" },
+    Resource { plural: "virtualmachines", kind: "VirtualMachine", version: KUBEVIRT, namespaced: true, short: "vm" },
+    Resource { plural: "virtualmachineinstances", kind: "VirtualMachineInstance", version: KUBEVIRT, namespaced: true, short: "vmi" },
+    Resource { plural: "virtualmachineinstancemigrations", kind: "VirtualMachineInstanceMigration", version: KUBEVIRT, namespaced: true, short: "vmim" },
 ];
 
 /// Whoever creates one of these adds a kind of object to the server, as in life.

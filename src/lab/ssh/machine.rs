@@ -37,14 +37,14 @@ pub struct Machine {
 }
 
 impl Machine {
-    pub fn prepare(rack: Rack, name: String, dir: &Path) -> io::Result<Machine> {
+    pub fn prepare(rack: Rack, name: String, dir: &Path, more: &[(&str, &[&str])]) -> io::Result<Machine> {
         // Commands may change their directory.
         let dir = std::path::absolute(dir)?;
         let (root, bin) = (dir.join("root"), dir.join("bin"));
         fs::create_dir_all(&root)?;
         fs::create_dir_all(&bin)?;
-        for (script, names) in TOOLS {
-            for tool in names {
+        for (script, names) in TOOLS.iter().chain(more) {
+            for tool in *names {
                 let path = bin.join(tool);
                 fs::write(&path, script)?;
                 fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
