@@ -8,8 +8,10 @@ use async_trait::async_trait;
 use serde_json::Value;
 use std::sync::Arc;
 
+pub mod ceph;
 pub mod command;
 pub mod http;
+pub mod stores;
 pub mod systemd;
 pub mod tcp;
 // line 1 of a new check: `pub mod <name>;`
@@ -19,6 +21,8 @@ pub const KINDS: &[Kind<dyn Check>] = &[
     Kind::of::<command::Config>(),
     Kind::of::<http::Config>(),
     Kind::of::<tcp::Config>(),
+    Kind::of::<stores::Config>(),
+    Kind::of::<ceph::Config>(),
     // line 2: `Kind::of::<<name>::Config>(),`
 ];
 

@@ -2,6 +2,7 @@
 mod answers;
 mod lab;
 mod real;
+mod storage;
 
 use pitstop::{
     drivers::cluster::{Ask, Cluster, KINDS},

@@ -2,7 +2,9 @@
 use super::{Ask, Cluster, ClusterConfig, Reached, kube_api::*};
 use crate::{
     kinds,
-    model::{Act, Blocker, Connect, Fault, FaultKind, FilePath, LeaseAnswer, Loan, LoanId, Member, NodeView, Repeat, Span, Unmovable, Workload, marks},
+    model::{
+        Act, Blocker, Connect, DataStore, Fault, FaultKind, FilePath, LeaseAnswer, Loan, LoanId, Member, NodeView, Repeat, Span, Unmovable, Workload, marks,
+    },
 };
 use async_trait::async_trait;
 use k8s_openapi::{api::core::v1::Node, apimachinery::pkg::version::Info};
@@ -195,6 +197,10 @@ impl Cluster for Kubernetes {
             Order::Evict(target) => evict(&self.api, &target, node).await,
             Order::Restore { unschedulable, run } => self.restore(node, unschedulable, run.as_deref(), ask).await,
         }
+    }
+
+    async fn stores(&self, node: &str) -> Result<Vec<DataStore>, Fault> {
+        stores(&self.api, node).await
     }
 
     fn give_back(&self, node: &str, loan: &Loan) -> Act {

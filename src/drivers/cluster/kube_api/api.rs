@@ -13,7 +13,11 @@ use kube::{
 };
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use std::{error::Error as _, path::PathBuf, time::Duration};
+use std::{
+    error::Error as _,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 use tokio::{sync::Mutex, time::timeout};
 
 /// Where the API server is and who we are there.
@@ -31,7 +35,12 @@ pub struct Api {
     access: Access,
     /// Made at the first call (an exec plugin runs then) and again after a refusal, so that rotated credentials are found.
     made: Mutex<Option<Made>>,
+    /// The API groups of the server: which custom resources it has.
+    groups: Mutex<Option<(Instant, Vec<String>)>>,
 }
+
+/// Somebody may install an operator while we run; nobody does so twice a minute.
+const GROUPS_KNOWN_FOR: Duration = Duration::from_secs(30);
 
 #[derive(Clone)]
 struct Made {
@@ -145,7 +154,7 @@ impl Api {
             let what = format!("kubeconfig {}: no context `{context}`", access.kubeconfig.display());
             return Err(Fault::new(FaultKind::Invalid, what).cause(format!("it has {}", known.join(", "))));
         }
-        Ok(Api { access, made: Mutex::new(None) })
+        Ok(Api { access, made: Mutex::new(None), groups: Mutex::new(None) })
     }
 
     pub async fn url(&self) -> Result<String, Fault> {
@@ -223,6 +232,21 @@ impl Api {
         let writes = call.writes();
         let reply = self.send(what, call).await?;
         if reply.ok() { Ok(reply) } else { Err(answer::refused(what, &reply.status(), writes)) }
+    }
+
+    /// Does the server have this API group (`ceph.rook.io`)? Absent means that what it is for is not installed.
+    pub async fn has_group(&self, group: &str) -> Result<bool, Fault> {
+        let mut known = self.groups.lock().await;
+        if let Some((at, groups)) = &*known
+            && at.elapsed() < GROUPS_KNOWN_FOR
+        {
+            return Ok(groups.iter().any(|g| g == group));
+        }
+        let what = "list the API groups";
+        let list: Value = self.ask(what, Call::Get { path: "", name: "apis" }).await?.parse(what)?;
+        let names = list["groups"].as_array().into_iter().flatten().filter_map(|g| g["name"].as_str().map(str::to_owned));
+        let (_, groups) = known.insert((Instant::now(), names.collect()));
+        Ok(groups.iter().any(|g| g == group))
     }
 
     /// One object, or none.

@@ -8,6 +8,7 @@ mod lock;
 mod node;
 mod pods;
 mod rights;
+mod stores;
 
 pub use answer::refused;
 pub use api::{Access, Api, Call};
@@ -17,3 +18,4 @@ pub use lock::Lock;
 pub use node::{Heartbeats, KubeNode, NODES};
 pub use pods::{Policy, classify, list_pods, stuck};
 pub use rights::{Right, missing};
+pub use stores::stores;

@@ -32,6 +32,12 @@ impl KubeNode {
     pub fn annotation(&self, key: &str) -> Option<&str> {
         self.0.metadata.annotations.as_ref()?.get(key).map(String::as_str)
     }
+    pub fn label(&self, key: &str) -> Option<&str> {
+        self.0.metadata.labels.as_ref()?.get(key).map(String::as_str)
+    }
+    pub fn label_values(&self) -> Vec<String> {
+        self.0.metadata.labels.iter().flat_map(|l| l.values().cloned()).collect()
+    }
     /// The run whose mark it carries.
     pub fn run(&self) -> Option<&str> {
         self.annotation(marks::RUN)
