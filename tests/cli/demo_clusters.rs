@@ -28,3 +28,8 @@ fn kubernetes() {
 fn vergeos() {
     whole_chain("vergeos", "vault-");
 }
+
+#[test]
+fn node_maintenance() {
+    whole_chain("node_maintenance", "metal-");
+}

@@ -8,12 +8,14 @@ use std::{sync::Arc, time::Duration};
 
 mod kube_api;
 pub mod kubernetes;
+pub mod node_maintenance;
 pub mod none;
 pub mod vergeos;
 // line 1 of a new cluster system: `pub mod <name>;`
 
 pub const KINDS: &[Kind<dyn ClusterConfig>] = &[
     Kind::of::<kubernetes::Config>(),
+    Kind::of::<node_maintenance::Config>(),
     Kind::of::<vergeos::Config>(),
     Kind::of::<none::Config>(),
     // line 2: `Kind::of::<<name>::Config>(),`

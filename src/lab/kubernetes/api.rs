@@ -177,7 +177,11 @@ impl<'a> Target<'a> {
     fn write(&self, server: &Server, resource: &'static Resource, key: &Key, dry: bool, change: impl FnOnce(&Value) -> Value) -> Answer {
         let mut store = server.store();
         let was = store.get(key).cloned().ok_or_else(|| failure(404, "NotFound", &format!("{} \"{}\" not found", self.plural, self.name)))?;
-        let object = change(&was);
+        let mut object = change(&was);
+        // As the server does: what a body leaves out, the path says.
+        if resource.namespaced && object["metadata"]["namespace"].is_null() {
+            object["metadata"]["namespace"] = json!(key.namespace);
+        }
         let meta = &object["metadata"];
         let same = |field: &str| meta[field].is_null() || meta[field] == was["metadata"][field];
         if !same("resourceVersion") || !same("uid") {

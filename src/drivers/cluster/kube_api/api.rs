@@ -190,9 +190,7 @@ impl Api {
             Call::Create { path, body } => Request::new(path).create(&post, bytes(body)),
             Call::CreateSub { path, name, sub, body } => Request::new(path).create_subresource(sub, name, &post, bytes(body)),
             Call::Replace { path, name, body } => Request::new(path).replace(name, &post, bytes(body)),
-            Call::DryRunSub { path, name, sub, body } => {
-                Request::new(path).create_subresource(sub, name, &PostParams { dry_run: true, ..post }, bytes(body))
-            }
+            Call::DryRunSub { path, name, sub, body } => Request::new(path).create_subresource(sub, name, &PostParams { dry_run: true, ..post }, bytes(body)),
             Call::PutSub { path, name, sub, body } => Request::new(path).replace_subresource(sub, name, &PostParams::default(), bytes(body)),
             Call::Delete { path, name, uid } => {
                 let precondition = Preconditions { uid: Some(uid.to_owned()), resource_version: None };

@@ -140,7 +140,7 @@ impl Cluster for NodeMaintenance {
         let order: Order = serde_json::from_value(act.args.clone())
             .map_err(|e| Fault::new(FaultKind::Unable, format!("{}: not an act of node_maintenance", act.what)).caused_by(&e))?;
         match order {
-            Order::Mark { before, cordon } => self.mark(node, &before, cordon, ask).await,
+            Order::Mark(before) => self.mark(node, &before, ask).await,
             Order::Create => self.create(node, ask).await,
             Order::Delete { name, run } => self.delete(node, &name, run.as_deref(), ask).await,
             Order::Restore(before) => self.restore(node, &before, ask).await,

@@ -10,18 +10,14 @@ use crate::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use std::time::Instant;
+use std::{collections::BTreeMap, sync::MutexGuard, time::Instant};
 
 /// What an act of this driver says in its `args`.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "snake_case")]
 pub enum Order {
-    /// Our marks on the node, before anything else: what was there before is remembered there too.
-    Mark {
-        before: Before,
-        /// An uncordon that the operator no longer corrects.
-        cordon: bool,
-    },
+    /// Our marks and a cordon, in one write before anything else: what was there before is remembered there too.
+    Mark(Before),
     Create,
     Delete {
         name: String,
@@ -63,17 +59,16 @@ pub fn lent(loan: &Loan) -> Lent {
     match loan.before["name"].as_str() {
         Some(name) => Lent::Maintenance { name: name.to_owned(), run },
         // A loan this driver did not write means the least harm: leave it cordoned.
-        None => Lent::Node(
-            serde_json::from_value(loan.before.clone())
-                .unwrap_or(Before { unschedulable: true, run: None, excluded: true, evacuating: Vec::new() }),
-        ),
+        None => {
+            Lent::Node(serde_json::from_value(loan.before.clone()).unwrap_or(Before { unschedulable: true, run: None, excluded: true, evacuating: Vec::new() }))
+        }
     }
 }
 
-pub fn mark(node: &str, kube: &KubeNode, evacuating: Vec<String>, cordon: bool, ask: &Ask) -> Act {
+pub fn mark(node: &str, kube: &KubeNode, evacuating: Vec<String>, ask: &Ask) -> Act {
     let was = kube.was_unschedulable().filter(|_| is_ours(kube.run(), ask)).unwrap_or(kube.unschedulable());
     let before = Before { unschedulable: was, run: ask.run.as_ref().map(|r| r.0.clone()), excluded: kube.label(EXCLUDE).is_some(), evacuating };
-    let what = if cordon { format!("cordon {node} again") } else { format!("mark {node}") };
+    let what = if is_ours(kube.run(), ask) { format!("cordon {node} again") } else { format!("cordon {node}") };
     let mut act = Act::new(CLUSTER, what, Repeat::Freely);
     act.borrows = Some(Loan {
         id: LoanId(NODE_LOAN.into()),
@@ -82,7 +77,7 @@ pub fn mark(node: &str, kube: &KubeNode, evacuating: Vec<String>, cordon: bool, 
         before: json!(before),
         first: false,
     });
-    act.args = json!(Order::Mark { before, cordon });
+    act.args = json!(Order::Mark(before));
     act
 }
 
@@ -107,26 +102,27 @@ fn unwilling(what: String) -> Fault {
 }
 
 impl NodeMaintenance {
-    pub async fn mark(&self, node: &str, before: &Before, cordon: bool, ask: &Ask) -> Result<(), Fault> {
-        let what = format!("mark {node}");
+    fn watch(&self) -> MutexGuard<'_, BTreeMap<String, Instant>> {
+        self.gone_since.lock().expect("BUG: a holder of the watch panicked")
+    }
+
+    pub async fn mark(&self, node: &str, before: &Before, ask: &Ask) -> Result<(), Fault> {
+        let what = format!("cordon {node}");
         let run = run_of(&what, ask)?;
         let (kube, _) = KubeNode::read(&self.api, node).await?.ok_or_else(|| KubeNode::missing(node))?;
         match kube.run() {
-            Some(_) if is_ours(kube.run(), ask) && !cordon => return Ok(()),
+            Some(_) if is_ours(kube.run(), ask) && kube.unschedulable() => return Ok(()),
             Some(other) if !is_ours(kube.run(), ask) => return Err(unwilling(format!("{what}: marked by pitstop run {other} meanwhile"))),
             None if kube.unschedulable() != before.unschedulable => return Err(unwilling(format!("{what}: somebody else changed its cordon meanwhile"))),
             _ => {}
         }
-        self.gone_since.lock().expect("BUG: a holder of the watch panicked").remove(node);
+        self.watch().remove(node);
         let mut annotations = json!({ marks::RUN: run.0, marks::WAS_UNSCHEDULABLE: before.unschedulable.to_string() });
         if let Some(reason) = &ask.reason {
             annotations[marks::REASON] = json!(reason);
         }
         // Only if nobody wrote to the node since: what was there before must be remembered rightly.
-        let mut body = json!({ "metadata": { "annotations": annotations, "resourceVersion": kube.version() } });
-        if cordon {
-            body["spec"] = json!({ "unschedulable": true });
-        }
+        let body = json!({ "metadata": { "annotations": annotations, "resourceVersion": kube.version() }, "spec": { "unschedulable": true } });
         self.api.ask(&what, Call::Merge { path: NODES, name: node, body }).await.map(|_| ())
     }
 
@@ -134,7 +130,7 @@ impl NodeMaintenance {
         let name = named(node);
         let what = format!("create NodeMaintenance {name}");
         let run = run_of(&what, ask)?;
-        match resource::create(&self.api, &what, node, resource::body(&name, node, run, ask.reason.as_deref())).await? {
+        match resource::create(&self.api, &what, resource::body(&name, node, run, ask.reason.as_deref())).await? {
             Asked::Created => Ok(()),
             Asked::Exists => {
                 let (all, _) = resource::all(&self.api).await?;
@@ -186,15 +182,8 @@ impl NodeMaintenance {
             Some(_) => {}
         }
         let (all, _) = resource::all(&self.api).await?;
-        let gone = |since: &std::sync::Mutex<std::collections::BTreeMap<String, Instant>>, is_gone: bool| {
-            let mut since = since.lock().expect("BUG: a holder of the watch panicked");
-            match is_gone {
-                true => Some(*since.entry(node.to_owned()).or_insert_with(Instant::now)),
-                false => since.remove(node).filter(|_| false),
-            }
-        };
         if let Some(there) = all.iter().find(|m| m.node() == node) {
-            gone(&self.gone_since, false);
+            self.watch().remove(node);
             return Err(match (there.leaving(), there.last_error().filter(|_| there.leaving())) {
                 (true, Some(error)) => unwilling(format!("{what}: {} is still being deleted; the operator's last error: {error}", there.told()))
                     .next(format!("kubectl describe nodemaintenance {}; the operator has to take its finalizer off", there.name())),
@@ -202,7 +191,7 @@ impl NodeMaintenance {
                 (false, _) => unwilling(format!("{what}: {} holds it", there.told())),
             });
         }
-        let since = gone(&self.gone_since, true).map_or(std::time::Duration::ZERO, |at| at.elapsed());
+        let since = self.watch().entry(node.to_owned()).or_insert_with(Instant::now).elapsed();
         if let Some(left) = self.config.watch_after.0.checked_sub(since).filter(|left| !left.is_zero()) {
             let why = format!("watched for {} s more: an operator may cordon a node once more after its NodeMaintenance is gone", left.as_secs() + 1);
             return Err(unwilling(format!("{what}: {why}")));

@@ -46,9 +46,6 @@ impl Maintenance {
     pub fn run(&self) -> Option<&str> {
         self.0["metadata"]["annotations"][marks::RUN].as_str()
     }
-    pub fn is_of<'a>(&self, runs: impl IntoIterator<Item = &'a RunId>) -> bool {
-        self.run().is_some_and(|mark| runs.into_iter().any(|r| r.0 == mark))
-    }
     /// Whoever it belongs to, in words.
     pub fn told(&self) -> String {
         let reason = Some(self.text("/spec/reason")).filter(|r| !r.is_empty()).map(|r| format!(" ({r})")).unwrap_or_default();
@@ -157,7 +154,7 @@ pub enum Asked {
 }
 
 /// One exchange, and the webhook's refusals by their words: it has no codes for them.
-pub async fn create(api: &Api, what: &str, node: &str, body: Value) -> Result<Asked, Fault> {
+pub async fn create(api: &Api, what: &str, body: Value) -> Result<Asked, Fault> {
     let reply = api.send(what, Call::Create { path: PATH, body }).await?;
     if reply.ok() {
         return Ok(Asked::Created);

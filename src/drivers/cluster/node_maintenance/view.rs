@@ -28,7 +28,8 @@ impl NodeMaintenance {
         let ours = mine.iter().find(|m| is_ours(m.run(), ask));
         let state = ours.map(|m| m.state(server_now, self.config.operator_timeout.0));
 
-        let (mut blockers, mut moves, mut impossible, mut notes) = (Vec::new(), Vec::new(), std::mem::take(&mut left.impossible), std::mem::take(&mut left.notes));
+        let (mut blockers, mut moves, mut impossible, mut notes) =
+            (Vec::new(), Vec::new(), std::mem::take(&mut left.impossible), std::mem::take(&mut left.notes));
         if ask.unmovable != Unmovable::Refuse && !impossible.is_empty() {
             notes.push("the operator cannot stop a pod and start it again: `unmovable` speaks of VMs here".into());
         }
@@ -57,20 +58,31 @@ impl NodeMaintenance {
             (Some(_), Some(State::Leaving)) | (None, _) => None,
             _ => resource::foreign_holder(&self.api, &self.config.operator_lease_namespace, node).await?,
         };
+        let contested = foreign.is_some() || matches!(state, Some(State::Contested(_) | State::Failed(_)));
+        let marked = is_ours(kube.run(), ask);
+        let taken = marked && kube.unschedulable() && !contested;
+        let guests = kubevirt::look(&self.api, node, &launchers, ask, kubevirt::Hold { taken, evicts: false }).await?;
+        // The operator would shut some of them down, and nobody would start those again: what has to be stopped is stopped before it comes.
+        let stopping = !guests.moves.is_empty() || launchers.iter().any(leaving);
         let mut in_force = false;
         match (ours, state) {
-            _ if kube.run().is_some() && !is_ours(kube.run(), ask) => {
+            _ if kube.run().is_some() && !marked => {
                 let run = kube.run().unwrap_or_default();
                 blockers.push(Blocker::new(format!("node {node}"), format!("marked by pitstop run {run}: finish or release that one first")));
             }
             (None, _) if !mine.is_empty() => {
                 let told: Vec<String> = mine.iter().map(|m| m.told()).collect();
-                impossible.push(Blocker::new(format!("node {node}"), format!("held by {}, which is not ours: whoever made it must end it first", told.join(" and "))));
+                impossible.push(Blocker::new(
+                    format!("node {node}"),
+                    format!("held by {}, which is not ours: whoever made it must end it first", told.join(" and ")),
+                ));
             }
-            (None, _) if is_ours(kube.run(), ask) => moves.push(order::create(node, ask)),
+            (None, _) if marked && !kube.unschedulable() => moves.push(order::mark(node, &kube, Vec::new(), ask)),
+            (None, _) if marked && !stopping => moves.push(order::create(node, ask)),
+            (None, _) if marked => {}
             (None, _) => {
                 let evacuating = kubevirt::evacuating(&self.api, node).await?;
-                moves.push(order::mark(node, &kube, evacuating, false, ask));
+                moves.push(order::mark(node, &kube, evacuating, ask));
             }
             (Some(_), _) if foreign.is_some() => {
                 let holder = foreign.unwrap_or_default();
@@ -90,22 +102,23 @@ impl NodeMaintenance {
             }
             // It corrects nothing any more, not even an uncordon.
             (Some(_), Some(State::SaysDone)) if !kube.unschedulable() => {
-                moves.push(order::mark(node, &kube, Vec::new(), true, ask));
+                moves.push(order::mark(node, &kube, Vec::new(), ask));
             }
             (Some(ours), Some(State::SaysDone)) => {
                 in_force = true;
                 if workloads.iter().any(|w| !w.leaving) || !launchers.is_empty() {
                     notes.push(format!("{} says Succeeded, and pods are still here: it is not believed", ours.told()));
                     blockers.extend(
-                        workloads.iter().filter(|w| w.stuck.is_none()).map(|w| Blocker::new(format!("pod {}", w.name), "still here, though its NodeMaintenance says Succeeded")),
+                        workloads
+                            .iter()
+                            .filter(|w| w.stuck.is_none())
+                            .map(|w| Blocker::new(format!("pod {}", w.name), "still here, though its NodeMaintenance says Succeeded")),
                     );
                 }
             }
             (Some(_), None) => {}
         }
 
-        let taken = ours.is_some() && impossible.is_empty() && kube.unschedulable();
-        let guests = kubevirt::look(&self.api, node, &launchers, ask, kubevirt::Hold { taken, evicts: false }).await?;
         moves.extend(guests.moves.into_iter().map(order::guest));
         workloads.extend(guests.workloads);
         blockers.extend(guests.blockers);

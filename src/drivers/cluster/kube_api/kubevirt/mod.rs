@@ -102,12 +102,17 @@ fn decide(guests: &mut Guests, vm: &Vm, pod: &Pod, fate: &Fate, node: &str, ask:
         (Fate::ShutDown(_) | Fate::Blocks(_), policy) => match (startable, policy) {
             (None, _) => guests.impossible.push(refuse(format!("{}, and nothing could start it again", fate.told()))),
             (Some("Once"), Unmovable::StopAndStartElsewhere) => {
-                guests.impossible.push(refuse("runStrategy Once cannot be restarted elsewhere; unmovable = \"stop-and-restart\" can stop it for the while".into()));
+                guests
+                    .impossible
+                    .push(refuse("runStrategy Once cannot be restarted elsewhere; unmovable = \"stop-and-restart\" can stop it for the while".into()));
             }
-            (Some(_), _) if !hold.taken => guests.notes.push(format!("{object}: {}", match policy {
-                Unmovable::StopAndStartElsewhere => "is stopped and started elsewhere by pitstop",
-                _ => "is stopped by pitstop, and started again when the node is back",
-            })),
+            (Some(_), _) if !hold.taken => guests.notes.push(format!(
+                "{object}: {}",
+                match policy {
+                    Unmovable::StopAndStartElsewhere => "is stopped and started elsewhere by pitstop",
+                    _ => "is stopped by pitstop, and started again when the node is back",
+                }
+            )),
             (Some(strategy), policy) => guests.moves.push(order::stop(vm, strategy, policy == Unmovable::StopAndStartElsewhere, ask)),
         },
     }

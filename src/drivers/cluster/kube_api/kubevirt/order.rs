@@ -17,16 +17,32 @@ use serde_json::{Value, json};
 const WAS_STRATEGY: &str = "pitstop/was-run-strategy";
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "vm", rename_all = "snake_case")]
+#[serde(tag = "guest", rename_all = "snake_case")]
 pub enum Order {
     /// Evicting its pod makes KubeVirt migrate it.
-    Migrate { pod: Target, vm: String },
+    Migrate {
+        pod: Target,
+        vm: String,
+    },
     /// The evacuation of `node`, and what migrations it made.
-    Cancel { namespace: String, vm: String },
-    Stop { namespace: String, vm: String },
+    Cancel {
+        namespace: String,
+        vm: String,
+    },
+    Stop {
+        namespace: String,
+        vm: String,
+    },
     /// Shut down, and started where there is room: the node takes no new work.
-    Restart { namespace: String, vm: String },
-    Start { namespace: String, vm: String, run: Option<String> },
+    Restart {
+        namespace: String,
+        vm: String,
+    },
+    Start {
+        namespace: String,
+        vm: String,
+        run: Option<String>,
+    },
 }
 
 pub struct Move {

@@ -158,7 +158,9 @@ pub async fn migrations(api: &Api, node: &str) -> Result<Vec<Migration>, Fault> 
     let mut mine: Vec<Migration> = mine
         .map(|m| {
             let meta = &m["metadata"];
-            let stops = |c: &&Value| c["status"] == "True" && c["type"].as_str().is_some_and(|t| t.starts_with("migrationRejected") || t.starts_with("migrationBlocked"));
+            let stops = |c: &&Value| {
+                c["status"] == "True" && c["type"].as_str().is_some_and(|t| t.starts_with("migrationRejected") || t.starts_with("migrationBlocked"))
+            };
             let held = m["status"]["conditions"].as_array().into_iter().flatten().find(stops).and_then(|c| text(&c["type"]));
             Migration {
                 name: text(&meta["name"]).unwrap_or_default(),
