@@ -44,7 +44,7 @@ async fn a_node_is_maintained_emptied_and_given_back_as_it_was() {
     );
     assert_eq!(nm["spec"]["reason"], "new kernel (pitstop run run-1)");
     let member = cluster.members().await.unwrap().into_iter().find(|m| m.name == "edge-02").unwrap();
-    assert_eq!(member.out.as_deref(), Some("NodeMaintenance pitstop-edge-02 by pitstop run run-1 (new kernel (pitstop run run-1))"));
+    assert_eq!(member.out.as_deref(), Some("NodeMaintenance pitstop-edge-02 by pitstop run run-1 (new kernel)"));
     assert_eq!(member.run.as_deref(), Some("run-1"));
 
     give_back(&*cluster, "edge-02", &loans, &run).await;

@@ -48,7 +48,10 @@ impl Maintenance {
     }
     /// Whoever it belongs to, in words.
     pub fn told(&self) -> String {
-        let reason = Some(self.text("/spec/reason")).filter(|r| !r.is_empty()).map(|r| format!(" ({r})")).unwrap_or_default();
+        let reason = self.text("/spec/reason");
+        // Ours says the run itself.
+        let reason = self.run().map_or(reason, |run| reason.trim_end_matches(&format!("(pitstop run {run})")).trim_end());
+        let reason = Some(reason).filter(|r| !r.is_empty()).map(|r| format!(" ({r})")).unwrap_or_default();
         match self.run() {
             Some(run) => format!("NodeMaintenance {} by pitstop run {run}{reason}", self.name()),
             None => format!("NodeMaintenance {}{reason}", self.name()),
@@ -140,7 +143,7 @@ pub async fn foreign_holder(api: &Api, namespace: &str, node: &str) -> Result<Op
 }
 
 pub fn body(name: &str, node: &str, run: &RunId, reason: Option<&str>) -> Value {
-    let reason = reason.map_or_else(|| format!("pitstop run {}", run.0), |r| format!("{r} (pitstop run {})", run.0));
+    let reason = format!("{} (pitstop run {})", reason.unwrap_or("maintenance"), run.0);
     json!({ "apiVersion": "nodemaintenance.medik8s.io/v1beta1", "kind": "NodeMaintenance",
         "metadata": { "name": name, "annotations": { marks::RUN: run.0 } }, "spec": { "nodeName": node, "reason": reason } })
 }
