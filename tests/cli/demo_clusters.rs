@@ -34,6 +34,9 @@ fn openvcloud() {
     let demo = whole_chain("openvcloud", "cpu-");
     // The uptime monitor shuts down what falls silent too soon after it was ENABLED: it found nothing to do.
     assert!(demo.rack.kind("power").iter().all(|l| l["via"] != "uptime-monitor"));
+}
+
+#[test]
 fn node_maintenance() {
     whole_chain("node_maintenance", "metal-");
 }
