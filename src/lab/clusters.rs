@@ -56,8 +56,8 @@ pub struct Member {
 pub struct Up {
     /// What the inventory says about it: `[clusters.…]` and whatever belongs to it.
     pub inventory: String,
-    /// Files in the tree of each of its hosts, that its commands read.
-    pub files: Vec<(&'static str, String)>,
+    /// Files that commands on its hosts read: machine, name in its tree, text.
+    pub files: Vec<(String, &'static str, String)>,
     pub server: Pin<Box<dyn Future<Output = io::Result<()>> + Send>>,
 }
 

@@ -89,13 +89,13 @@ pub async fn start(dir: &Path, order: &Order) -> io::Result<Lab> {
         if members.is_empty() {
             continue;
         }
-        let roots: Vec<PathBuf> = members.iter().map(|m| dir.join("machines").join(&m.name).join("root")).collect();
         let site = Site { cluster: kind.cluster, rack: rack.clone(), dir: &dir, tls: tls.clone(), members, faults: &order.faults };
         let up = (kind.up)(site, TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?)?;
         inventory_of_clusters += &up.inventory;
         servers.spawn(up.server);
-        for (root, (name, text)) in roots.iter().flat_map(|root| up.files.iter().map(move |file| (root, file))) {
-            fs::create_dir_all(root)?;
+        for (machine, name, text) in up.files {
+            let root = dir.join("machines").join(machine).join("root");
+            fs::create_dir_all(&root)?;
             fs::write(root.join(name), text)?;
         }
     }

@@ -11,5 +11,6 @@ mod reading;
 mod reviewed;
 mod rig;
 mod stop;
+mod trust;
 mod usage;
 mod world;

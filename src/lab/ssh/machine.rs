@@ -16,7 +16,7 @@ use tokio::process::{Child, Command};
 
 const TOOLS: [(&str, &[&str]); 3] = [
     (include_str!("tools/paths.sh"), &["cat", "grep", "ls"]),
-    (include_str!("tools/answer.sh"), &["hostname", "uname", "who", "pgrep", "findmnt"]),
+    (include_str!("tools/answer.sh"), &["hostname", "uname", "who", "pgrep", "findmnt", "ip"]),
     (include_str!("tools/systemctl.sh"), &["systemctl", "reboot", "poweroff", "halt", "shutdown"]),
 ];
 /// From `systemctl reboot` to the first thing that stops.
