@@ -2,7 +2,7 @@
 use super::{
     Server,
     addons::is_custom,
-    control, discovery, evict, nmo, now, patch,
+    control, discovery, evict, kubevirt, nmo, now, patch,
     store::{Key, Resource, Store, pod},
 };
 use axum::{
@@ -44,6 +44,9 @@ pub async fn handle(State(server): State<Server>, method: Method, uri: Uri, head
         if let Some(found) = discovery::answer(&server.store(), &path, &server.addons) {
             return respond(Ok((200, found)));
         }
+    }
+    if let Some(answer) = kubevirt::subresource(&server, method.as_str(), &path, &serde_json::from_slice(&body).unwrap_or_default()) {
+        return respond(answer);
     }
     let target = Target::of(&server.store(), &path);
     let Some(target) = target else {

@@ -3,7 +3,7 @@ use super::*;
 use pitstop::model::DataStore;
 
 /// A custom resource, as an operator's installation brings it.
-async fn define(http: &Http, group: &str, version: &str, plural: &str, kind: &str) {
+pub async fn define(http: &Http, group: &str, version: &str, plural: &str, kind: &str) {
     let spec = json!({ "group": group, "scope": "Namespaced", "names": { "plural": plural, "singular": kind.to_lowercase(), "kind": kind, "listKind": format!("{kind}List") },
         "versions": [{ "name": version, "served": true, "storage": true, "schema": { "openAPIV3Schema": { "type": "object", "x-kubernetes-preserve-unknown-fields": true } } }] });
     let body = json!({ "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": { "name": format!("{plural}.{group}") }, "spec": spec });

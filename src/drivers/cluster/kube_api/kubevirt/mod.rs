@@ -89,9 +89,7 @@ fn decide(guests: &mut Guests, vm: &Vm, pod: &Pod, fate: &Fate, node: &str, ask:
     let refuse = |why: String| Blocker::new(object.clone(), why);
     match (fate, ask.unmovable) {
         (Fate::Migrates, _) if hold.taken && hold.evicts => {
-            let text = |v: &Option<String>| v.clone().unwrap_or_default();
-            let target = Target { namespace: text(&pod.metadata.namespace), name: text(&pod.metadata.name), uid: text(&pod.metadata.uid) };
-            guests.moves.push(order::migrate(vm, target, node));
+            guests.moves.push(order::migrate(vm, Target::of(pod), node));
         }
         (Fate::Migrates, _) if hold.taken => guests.blockers.push(refuse("waits for its live migration".into())),
         (Fate::Migrates, _) => {}
