@@ -220,7 +220,14 @@ fn strategy_patch(owner: &Value, strategy: &str) -> Value {
 
 async fn subresource(api: &Api, what: &str, namespace: &str, vm: &str, verb: &'static str) -> Result<(), Fault> {
     let path = format!("/apis/subresources.kubevirt.io/v1/namespaces/{namespace}/virtualmachines");
-    api.ask(what, Call::PutSub { path: &path, name: vm, sub: verb, body: json!({}) }).await.map(|_| ())
+    let reply = api.send(what, Call::PutSub { path: &path, name: vm, sub: verb, body: json!({}) }).await?;
+    let status = reply.status();
+    match reply.code {
+        _ if reply.ok() => Ok(()),
+        // An earlier word to start it was heard.
+        409 if verb == "start" && status.message.contains("already running") => Ok(()),
+        _ => Err(refused(what, &status, true)),
+    }
 }
 
 async fn restart(api: &Api, node: &str, namespace: &str, vm: &str) -> Result<(), Fault> {
