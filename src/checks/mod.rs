@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 pub mod alertmanager;
 pub mod ays;
+pub mod ceph;
 pub mod chrony;
 pub mod command;
 pub mod disk_space;
@@ -23,6 +24,7 @@ mod ovs_text;
 pub mod prometheus;
 pub mod redfish_health;
 pub mod smart;
+pub mod stores;
 pub mod systemd;
 pub mod tcp;
 mod tool;
@@ -37,6 +39,8 @@ pub const KINDS: &[Kind<dyn Check>] = &[
     Kind::of::<ays::Config>(),
     Kind::of::<libvirt::Config>(),
     Kind::of::<ovs::Config>(),
+    Kind::of::<stores::Config>(),
+    Kind::of::<ceph::Config>(),
     Kind::of::<alertmanager::Config>(),
     Kind::of::<chrony::Config>(),
     Kind::of::<disk_space::Config>(),

@@ -36,6 +36,7 @@ pub const KINDS: &[Kind] = &[
     },
     Kind { name: "vergeos", cluster: "vault", up: vergeos, services: &[], tools: &[] },
     Kind { name: "palette", cluster: "dc", up: palette, services: &[], tools: &[] },
+    Kind { name: "node_maintenance", cluster: "metal", up: node_maintenance, services: &[], tools: &[] },
 ];
 
 /// By its name, or what to say about it.
@@ -86,6 +87,18 @@ fn kubernetes(site: Site<'_>, listener: TcpListener) -> io::Result<Up> {
     let members = site.members.iter().map(|m| (m.name.clone(), m.name.clone())).collect();
     let Site { rack, tls, .. } = site;
     Ok(Up { inventory, files: Vec::new(), server: Box::pin(async move { kubernetes::serve(rack, members, listener, &tls, &token).await }) })
+}
+
+/// Watched for a second instead of thirty: the driver knows nothing of scaled time.
+fn node_maintenance(site: Site<'_>, listener: TcpListener) -> io::Result<Up> {
+    let token = random();
+    let address: SocketAddr = listener.local_addr()?;
+    secret(&site.dir.join("kubeconfig"), &kubernetes::kubeconfig(site.cluster, address, &site.tls, &token))?;
+    let inventory = format!("[clusters.{}.node_maintenance]\nkubeconfig = \"../kubeconfig\"\nwatch_after = \"1s\"\n\n", site.cluster);
+    let members = site.members.iter().map(|m| (m.name.clone(), m.name.clone())).collect();
+    let Site { rack, tls, .. } = site;
+    let addons = kubernetes::addons::Addons { node_maintenance: true, ..Default::default() };
+    Ok(Up { inventory, files: Vec::new(), server: Box::pin(async move { kubernetes::serve_with(rack, members, listener, &tls, &token, addons).await }) })
 }
 
 fn vergeos(site: Site<'_>, listener: TcpListener) -> io::Result<Up> {

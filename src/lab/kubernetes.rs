@@ -6,6 +6,7 @@ mod content;
 mod control;
 mod discovery;
 mod evict;
+mod kubevirt;
 mod nmo;
 mod patch;
 mod store;
@@ -55,8 +56,11 @@ pub async fn serve_with(rack: Rack, nodes: Vec<(String, String)>, listener: TcpL
     if addons.node_maintenance {
         content::namespace(&mut store, nmo::NAMESPACE);
     }
+    if addons.kubevirt {
+        kubevirt::fill(&mut store, nodes.len());
+    }
     let server = Server { rack, nodes: Arc::new(nodes), store: Arc::new(Mutex::new(store)), token: token.into(), addons };
-    let mut operator = nmo::Operator::default();
+    let (mut operator, mut kubevirt) = (nmo::Operator::default(), kubevirt::KubeVirt::default());
     let mut control = Control::new(&server);
     control.tick(&server);
     let controllers = {
@@ -66,6 +70,7 @@ pub async fn serve_with(rack: Rack, nodes: Vec<(String, String)>, listener: TcpL
                 tokio::time::sleep(Duration::from_millis(10)).await;
                 control.tick(&server);
                 operator.tick(&server);
+                kubevirt.tick(&server);
             }
         }
     };

@@ -155,7 +155,11 @@ impl<'a> World<'a> {
             }
             if !view.impossible.is_empty() {
                 let fault = Fault::new(FaultKind::Unwilling, format!("{} cannot be emptied", seat.node));
-                let next = "move or stop these by hand, or let the playbook say unmovable = \"stop-and-restart\"";
+                let vms = view.impossible.iter().any(|b| b.object.starts_with("vm "));
+                let next = match vms {
+                    true => "move or stop these by hand, or let the playbook say unmovable = \"stop-and-restart\"",
+                    false => "do what is said of each, then plan again",
+                };
                 faults.push(view.impossible.iter().fold(fault, Fault::cause).next(next));
             }
             notes.extend(stops_tonight(name, view));

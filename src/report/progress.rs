@@ -10,7 +10,10 @@ use crate::{
     plan::Plan,
 };
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
-use std::{collections::BTreeMap, io::Write};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::Write,
+};
 
 /// Told every record once it is durable. Side by side runs may share one.
 pub trait Observer: Send {
@@ -108,10 +111,12 @@ pub struct Plain<W> {
     out: W,
     seen: Seen,
     last: BTreeMap<RunId, String>,
+    /// What was said of a node in the step it is in: a blocker that stays, and a try that fails again like the last one, are said once.
+    said: BTreeMap<(RunId, NodeName), BTreeSet<String>>,
 }
 impl<W: Write + Send> Plain<W> {
     pub fn new(out: W) -> Plain<W> {
-        Plain { out, seen: Seen::default(), last: BTreeMap::new() }
+        Plain { out, seen: Seen::default(), last: BTreeMap::new(), said: BTreeMap::new() }
     }
 }
 impl<W: Write + Send> Observer for Plain<W> {
@@ -120,7 +125,30 @@ impl<W: Write + Send> Observer for Plain<W> {
     }
     fn record(&mut self, record: &Record) {
         let Some(after) = self.seen.apply(record, None) else { return };
-        let Some(text) = line(record, after) else { return };
+        let mut record = record.clone();
+        let mut before = 0;
+        if let Some(node) = record.event.node().cloned() {
+            let said = self.said.entry((record.run.clone(), node)).or_default();
+            match &mut record.event {
+                Event::WaitChanged { blockers, .. } if !blockers.is_empty() => {
+                    let all = blockers.len();
+                    blockers.retain(|b| said.insert(b.to_string()));
+                    before = all - blockers.len();
+                    if blockers.is_empty() {
+                        return;
+                    }
+                }
+                Event::ActIntended { act, .. } if !act.power && !said.insert(format!("→ {} {}", act.to, act.what)) => return,
+                Event::ActSettled { answer: Answer::Failed(fault), .. } if !said.insert(format!("! {fault}")) => return,
+                Event::StepStarted { .. } | Event::StepSettled { .. } => said.clear(),
+                _ => {}
+            }
+        }
+        let record = &record;
+        let Some(mut text) = line(record, after) else { return };
+        if before > 0 {
+            text.push_str(&format!(", and {before} named before"));
+        }
         // One line per change: what says the same again is none.
         if self.last.insert(record.run.clone(), text.clone()).as_ref() != Some(&text) {
             // A closed pipe must not end a run.

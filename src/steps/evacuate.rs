@@ -75,6 +75,10 @@ pub fn judge(seat_cluster: &str, view: &NodeView, past: &Past, time: TimeScale, 
         return Some(Next::Act(due));
     }
     if !refused.is_empty() || !view.workloads.is_empty() || !view.blockers.is_empty() {
+        // What the cluster says now is newer than what it answered to the last try, and one word on each is enough.
+        let workload = |object: &str| view.workloads.iter().map(|w| w.name.as_str()).filter(|n| object.ends_with(n)).max_by_key(|n| n.len()).map(str::to_owned);
+        let spoken: Vec<Option<String>> = view.blockers.iter().map(|b| workload(&b.object)).collect();
+        refused.retain(|r| workload(&r.object).is_none_or(|w| !spoken.contains(&Some(w))));
         refused.extend(view.blockers.iter().cloned());
         let named = |name: &str| refused.iter().any(|b| b.object.contains(name));
         let rest: Vec<Blocker> = view

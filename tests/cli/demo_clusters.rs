@@ -35,3 +35,8 @@ fn openvcloud() {
     // The uptime monitor shuts down what falls silent too soon after it was ENABLED: it found nothing to do.
     assert!(demo.rack.kind("power").iter().all(|l| l["via"] != "uptime-monitor"));
 }
+
+#[test]
+fn node_maintenance() {
+    whole_chain("node_maintenance", "metal-");
+}

@@ -1,7 +1,12 @@
 //! The kubernetes driver against the lab's API server, and against a real one where `PITSTOP_TEST_KUBECONFIG` names it.
 mod answers;
+mod deadlocks;
+mod entering;
+mod evictions;
+mod filters;
 mod lab;
 mod real;
+mod storage;
 
 use pitstop::{
     drivers::cluster::{Ask, Cluster, KINDS},

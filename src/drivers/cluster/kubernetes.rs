@@ -1,13 +1,16 @@
 //! Plain Kubernetes: cordon, drain by evictions, restore the node as it was.
+mod hands;
+mod look;
+
 use super::{Ask, Cluster, ClusterConfig, Reached, kube_api::*};
 use crate::{
     kinds,
-    model::{Act, Blocker, Connect, Fault, FaultKind, FilePath, LeaseAnswer, Loan, LoanId, Member, NodeView, Repeat, Span, Unmovable, Workload, marks},
+    model::{Act, Connect, DataStore, Fault, FaultKind, FilePath, LeaseAnswer, Loan, Member, NodeView, Repeat, Span, marks},
 };
 use async_trait::async_trait;
 use k8s_openapi::{api::core::v1::Node, apimachinery::pkg::version::Info};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::json;
 use std::{sync::Arc, time::Duration};
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -30,6 +33,9 @@ pub struct Config {
     /// Evict pods that no controller starts again elsewhere.
     #[serde(default)]
     pub force: bool,
+    /// Take the only control-plane node out, although nothing answers meanwhile.
+    #[serde(default)]
+    pub allow_control_plane_outage: bool,
 }
 
 fn thirty_seconds() -> Span {
@@ -61,14 +67,15 @@ impl kinds::Config<dyn ClusterConfig> for Config {
 impl ClusterConfig for Config {
     fn connect(&self, cx: &Connect) -> Result<Arc<dyn Cluster>, Fault> {
         let access = Access { kubeconfig: cx.path(&self.kubeconfig), context: self.context.clone(), limit: self.request_timeout.0 };
-        Ok(Arc::new(Kubernetes { api: Api::new(access)?, heartbeats: Heartbeats::default(), config: self.clone() }))
+        Ok(Arc::new(Kubernetes { api: Api::new(access)?, config: self.clone(), heartbeats: Heartbeats::default(), known: look::Known::default() }))
     }
 }
 
 struct Kubernetes {
     api: Api,
-    heartbeats: Heartbeats,
     config: Config,
+    heartbeats: Heartbeats,
+    known: look::Known,
 }
 
 /// What an act of this driver says in its `args`.
@@ -80,6 +87,8 @@ enum Order {
         was_unschedulable: bool,
     },
     Evict(Target),
+    /// What is done to a VM.
+    Guest(kubevirt::Order),
     /// As before us, without our marks.
     Restore {
         unschedulable: bool,
@@ -108,7 +117,13 @@ impl Cluster for Kubernetes {
         if !self.api.verified().await? {
             warnings.push("TLS is not verified: the kubeconfig says insecure-skip-tls-verify".into());
         }
-        let missing_rights = match missing(&self.api, &self.rights()).await {
+        let mut rights = self.rights();
+        match self.rights_there().await {
+            Ok(more) => rights.extend(more),
+            Err(f) if matches!(f.kind, FaultKind::Unable | FaultKind::Denied) => warnings.push(format!("what is installed there could not be asked for: {f}")),
+            Err(f) => return Err(f),
+        }
+        let missing_rights = match missing(&self.api, &rights).await {
             Ok(missing) => missing,
             // Old or closed servers: what is missing shows when it is needed.
             Err(f) if matches!(f.kind, FaultKind::Unable | FaultKind::Denied) => {
@@ -127,64 +142,7 @@ impl Cluster for Kubernetes {
     }
 
     async fn look(&self, node: &str, ask: &Ask) -> Result<NodeView, Fault> {
-        let (kube, _) = KubeNode::read(&self.api, node).await?.ok_or_else(|| KubeNode::missing(node))?;
-        let (heartbeat, pods) = futures::try_join!(self.heartbeats.stale(&self.api, node), list_pods(&self.api, node))?;
-        let (pods, server_now) = pods;
-        let policy = Policy { delete_emptydir_data: self.config.delete_emptydir_data, force: self.config.force };
-        let mut left = classify(&pods, policy);
-        if ask.unmovable != Unmovable::Refuse && !left.impossible.is_empty() {
-            left.notes.push("kubernetes cannot stop a pod and start it again: `unmovable` changes nothing here".into());
-        }
-        // Budgets matter only to pods that are yet to be asked to leave.
-        let (budgets, blind) = match left.must.iter().all(|p| p.metadata.deletion_timestamp.is_some()) {
-            true => (Vec::new(), None),
-            false => match budgets(&self.api).await {
-                Ok(budgets) => (budgets, None),
-                Err(f) if matches!(f.kind, FaultKind::Denied | FaultKind::Unable) => {
-                    (Vec::new(), Some(format!("PodDisruptionBudgets were not looked at: {f}")))
-                }
-                Err(f) => return Err(f),
-            },
-        };
-        left.notes.extend(blind);
-
-        let workloads: Vec<Workload> = left
-            .must
-            .iter()
-            .map(|pod| Workload {
-                kind: "pod".into(),
-                name: target(pod).to_string(),
-                leaving: pod.metadata.deletion_timestamp.is_some(),
-                stuck: stuck(pod, &budgets, server_now),
-            })
-            .collect();
-        let mut blockers: Vec<Blocker> = workloads.iter().filter_map(|w| w.stuck.as_ref().map(|why| Blocker::new(format!("pod {}", w.name), why))).collect();
-        let moves = match held_by(&kube, ask) {
-            Hold::Ours => left.must.iter().zip(&workloads).filter(|(_, w)| !w.leaving).map(|(pod, _)| eviction(target(pod))).collect(),
-            Hold::Free => vec![cordon(node, kube.was_unschedulable().filter(|_| is_ours(&kube, ask)).unwrap_or(false), ask)],
-            Hold::Cordoned => vec![cordon(node, true, ask)],
-            Hold::OtherRun(run) => {
-                blockers.push(Blocker::new(format!("node {node}"), format!("marked by pitstop run {run}: finish or release that one first")));
-                Vec::new()
-            }
-        };
-        let mut not_ready: Vec<String> = kube.not_ready().map(|(why, _)| why).into_iter().collect();
-        not_ready.extend(heartbeat);
-        Ok(NodeView {
-            identity: kube.identity(),
-            boot: kube.boot(),
-            ready: not_ready.is_empty(),
-            not_ready,
-            enabled: !kube.unschedulable() && kube.maintenance_taint().is_none(),
-            in_maintenance: kube.unschedulable(),
-            marked_by: kube.run().map(str::to_owned),
-            workloads,
-            fixed: left.fixed,
-            moves,
-            blockers,
-            impossible: left.impossible,
-            notes: left.notes,
-        })
+        self.view(node, ask).await
     }
 
     async fn act(&self, node: &str, act: &Act, ask: &Ask) -> Result<(), Fault> {
@@ -193,12 +151,22 @@ impl Cluster for Kubernetes {
         match order {
             Order::Cordon { was_unschedulable } => self.cordon(node, was_unschedulable, ask).await,
             Order::Evict(target) => evict(&self.api, &target, node).await,
+            Order::Guest(order) => kubevirt::act(&self.api, node, &order, ask).await,
             Order::Restore { unschedulable, run } => self.restore(node, unschedulable, run.as_deref(), ask).await,
         }
     }
 
+    async fn stores(&self, node: &str) -> Result<Vec<DataStore>, Fault> {
+        stores(&self.api, node).await
+    }
+
     fn give_back(&self, node: &str, loan: &Loan) -> Act {
-        let Before { unschedulable, run } = before(loan);
+        if let Some((what, order)) = kubevirt::give_back(loan) {
+            let mut act = Act::new(CLUSTER, what, Repeat::Freely);
+            act.args = json!(Order::Guest(order));
+            return act;
+        }
+        let Before { unschedulable, run } = hands::before(loan);
         let what = if unschedulable { format!("take our marks off {node}") } else { format!("uncordon {node}") };
         let mut act = Act::new(CLUSTER, what, Repeat::Freely);
         act.args = json!(Order::Restore { unschedulable, run });
@@ -206,11 +174,14 @@ impl Cluster for Kubernetes {
     }
 
     async fn is_paid(&self, node: &str, loan: &Loan) -> Result<bool, Fault> {
+        if let Some(paid) = kubevirt::is_paid(&self.api, loan).await? {
+            return Ok(paid);
+        }
         let Some((kube, _)) = KubeNode::read(&self.api, node).await? else {
             // Deleted: there is nothing left to give back.
             return Ok(true);
         };
-        Ok(kube.run().is_none() && kube.unschedulable() == before(loan).unschedulable)
+        Ok(kube.run().is_none() && kube.unschedulable() == hands::before(loan).unschedulable)
     }
 
     async fn lease(&self, owner: &str, ttl: Duration) -> Result<LeaseAnswer, Fault> {
@@ -243,6 +214,11 @@ impl Kubernetes {
             right("list", "", "pods", None),
             right("create", "", "pods/eviction", None),
             right("list", "policy", "poddisruptionbudgets", None),
+            right("list", "apps", "daemonsets", None),
+            right("list", "storage.k8s.io", "volumeattachments", None),
+            right("get", "storage.k8s.io", "csinodes", None),
+            right("get", "", "persistentvolumes", None),
+            right("get", "", "persistentvolumeclaims", None),
             right("get", "coordination.k8s.io", "leases", Some("kube-node-lease")),
             right("create", "coordination.k8s.io", "leases", own),
             Right { name: marks::PROGRAM, ..right("get", "coordination.k8s.io", "leases", own) },
@@ -250,118 +226,26 @@ impl Kubernetes {
         ]
     }
 
-    async fn cordon(&self, node: &str, was_unschedulable: bool, ask: &Ask) -> Result<(), Fault> {
-        let what = format!("cordon {node}");
-        let run = ask.run.as_ref().ok_or_else(|| Fault::new(FaultKind::Unable, format!("{what}: only a run may, and leaves its mark")))?;
-        let (kube, _) = KubeNode::read(&self.api, node).await?.ok_or_else(|| KubeNode::missing(node))?;
-        match held_by(&kube, ask) {
-            // A repeat of what was answered but not heard.
-            Hold::Ours => return Ok(()),
-            Hold::OtherRun(other) => return Err(Fault::new(FaultKind::Unwilling, format!("{what}: marked by pitstop run {other} meanwhile"))),
-            Hold::Cordoned if !was_unschedulable => return Err(Fault::new(FaultKind::Unwilling, format!("{what}: somebody else cordoned it meanwhile"))),
-            Hold::Free if was_unschedulable && !is_ours(&kube, ask) => {
-                return Err(Fault::new(FaultKind::Unwilling, format!("{what}: somebody else uncordoned it meanwhile")));
+    /// What is needed only where these are installed: to see who would fight us, and what keeps data.
+    async fn rights_there(&self) -> Result<Vec<Right<'_>>, Fault> {
+        let mut rights: Vec<Right<'_>> = kubevirt::rights(&self.api).await?;
+        for (group, resources) in [
+            ("metal3.io", &["baremetalhosts"][..]),
+            ("remediation.medik8s.io", &["nodehealthchecks"]),
+            ("nodemaintenance.medik8s.io", &["nodemaintenances"]),
+            ("ceph.rook.io", &["cephclusters"]),
+            ("longhorn.io", &["volumes", "replicas", "nodes"]),
+        ] {
+            if self.api.has_group(group).await? {
+                rights.extend(resources.iter().map(|resource| Right { verb: "list", group, resource, namespace: None, name: "" }));
             }
-            Hold::Free | Hold::Cordoned => {}
         }
-        let mut annotations = json!({ marks::RUN: run.0, marks::WAS_UNSCHEDULABLE: was_unschedulable.to_string() });
-        if let Some(reason) = &ask.reason {
-            annotations[marks::REASON] = json!(reason);
+        if self.api.has_group("ceph.rook.io").await? {
+            rights.push(Right { verb: "list", group: "apps", resource: "deployments", namespace: None, name: "" });
+            rights.push(Right { verb: "get", group: "", resource: "configmaps", namespace: None, name: "rook-ceph-pdbstatemap" });
         }
-        // Only if nobody wrote to the node since: what was there before must be remembered rightly.
-        self.patch(&what, &kube, kube.version(), annotations, true).await
+        Ok(rights)
     }
-
-    async fn restore(&self, node: &str, unschedulable: bool, taken_by: Option<&str>, ask: &Ask) -> Result<(), Fault> {
-        let what = format!("uncordon {node}");
-        let Some((kube, _)) = KubeNode::read(&self.api, node).await? else { return Ok(()) };
-        // The mark itself remembers too: a node cordoned before us is never uncordoned.
-        let unschedulable = unschedulable || kube.was_unschedulable() == Some(true);
-        match kube.run() {
-            Some(mark) if Some(mark) != taken_by && !is_ours(&kube, ask) => {
-                let fault = Fault::new(FaultKind::Unwilling, format!("{what}: marked by pitstop run {mark}"));
-                return Err(fault.next(format!("pitstop resume {mark}")));
-            }
-            None if kube.unschedulable() == unschedulable => return Ok(()),
-            None => {
-                let now = if kube.unschedulable() { "cordoned" } else { "schedulable" };
-                let fault = Fault::new(FaultKind::Unwilling, format!("{what}: our mark is gone and it is {now}: somebody else decided that"));
-                return Err(fault.next(format!("kubectl {} {node}, if that is wrong", if unschedulable { "cordon" } else { "uncordon" })));
-            }
-            Some(_) => {}
-        }
-        let gone = json!({ marks::RUN: null, marks::WAS_UNSCHEDULABLE: null, marks::REASON: null });
-        // No other run writes here while the mark is ours, and a kubelet's status must not hinder a node's way back.
-        self.patch(&what, &kube, None, gone, unschedulable).await
-    }
-
-    /// Marks and cordon in one write.
-    async fn patch(&self, what: &str, kube: &KubeNode, unless_after: Option<&str>, annotations: Value, unschedulable: bool) -> Result<(), Fault> {
-        let mut metadata = json!({ "annotations": annotations });
-        if let Some(version) = unless_after {
-            metadata["resourceVersion"] = json!(version);
-        }
-        let body = json!({
-            "metadata": metadata,
-            // As kubectl does: the field is absent on a schedulable node.
-            "spec": { "unschedulable": if unschedulable { json!(true) } else { Value::Null } },
-        });
-        self.api.ask(what, Call::Patch { path: NODES, name: kube.name(), body }).await.map(|_| ())
-    }
-}
-
-/// In whose hands the node is.
-enum Hold {
-    /// Cordoned, with our mark.
-    Ours,
-    /// Schedulable (and perhaps marked by us: somebody uncordoned it under our hands).
-    Free,
-    /// Cordoned, without any mark.
-    Cordoned,
-    OtherRun(String),
-}
-
-fn is_ours(kube: &KubeNode, ask: &Ask) -> bool {
-    // What an earlier run left and this one has taken over is ours, mark and all.
-    kube.run().is_some_and(|mark| ask.run.iter().chain(&ask.inherited).any(|run| run.0 == mark))
-}
-
-fn held_by(kube: &KubeNode, ask: &Ask) -> Hold {
-    match kube.run() {
-        Some(other) if !is_ours(kube, ask) => Hold::OtherRun(other.to_owned()),
-        Some(_) if kube.unschedulable() => Hold::Ours,
-        None if kube.unschedulable() => Hold::Cordoned,
-        _ => Hold::Free,
-    }
-}
-
-fn cordon(node: &str, was_unschedulable: bool, ask: &Ask) -> Act {
-    let run = ask.run.as_ref().map(|r| r.0.clone());
-    let (what, owed) = match was_unschedulable {
-        true => (format!("mark {node} (cordoned before)"), format!("take our marks off {node}")),
-        false => (format!("cordon {node}"), format!("uncordon {node}")),
-    };
-    let mut act = Act::new(CLUSTER, what, Repeat::Freely);
-    act.args = json!(Order::Cordon { was_unschedulable });
-    let before = json!(Before { unschedulable: was_unschedulable, run });
-    act.borrows = Some(Loan { id: LoanId("cordon".into()), to: CLUSTER.into(), owed, before, first: false });
-    act
-}
-
-fn eviction(target: Target) -> Act {
-    let mut act = Act::new(CLUSTER, format!("evict {target}"), Repeat::Freely);
-    act.args = json!(Order::Evict(target));
-    act
-}
-
-fn target(pod: &k8s_openapi::api::core::v1::Pod) -> Target {
-    let text = |v: &Option<String>| v.clone().unwrap_or_default();
-    Target { namespace: text(&pod.metadata.namespace), name: text(&pod.metadata.name), uid: text(&pod.metadata.uid) }
-}
-
-/// A loan this driver did not write means the least harm: leave it cordoned.
-fn before(loan: &Loan) -> Before {
-    serde_json::from_value(loan.before.clone()).unwrap_or(Before { unschedulable: true, run: None })
 }
 
 fn member(kube: &KubeNode) -> Member {

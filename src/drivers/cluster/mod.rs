@@ -10,6 +10,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 mod https;
 mod kube_api;
 pub mod kubernetes;
+pub mod node_maintenance;
 pub mod none;
 pub mod openvcloud;
 pub mod palette;
@@ -19,6 +20,7 @@ pub mod vergeos;
 
 pub const KINDS: &[Kind<dyn ClusterConfig>] = &[
     Kind::of::<kubernetes::Config>(),
+    Kind::of::<node_maintenance::Config>(),
     Kind::of::<vergeos::Config>(),
     Kind::of::<palette::Config>(),
     Kind::of::<openvcloud::Config>(),

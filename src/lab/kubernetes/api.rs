@@ -2,8 +2,8 @@
 use super::{
     Server,
     addons::is_custom,
-    control, discovery, evict, nmo, now, patch,
-    store::{Key, Resource, Store, pod, resource},
+    control, discovery, evict, kubevirt, nmo, now, patch,
+    store::{Key, Resource, Store, pod},
 };
 use axum::{
     body::{Body, Bytes},
@@ -41,11 +41,15 @@ pub async fn handle(State(server): State<Server>, method: Method, uri: Uri, head
         if matches!(path.as_slice(), ["healthz" | "readyz" | "livez", ..]) {
             return "ok".into_response();
         }
-        if let Some(found) = discovery::answer(&path, &server.addons) {
+        if let Some(found) = discovery::answer(&server.store(), &path, &server.addons) {
             return respond(Ok((200, found)));
         }
     }
-    let Some(target) = Target::of(&path) else {
+    if let Some(answer) = kubevirt::subresource(&server, method.as_str(), &path, &serde_json::from_slice(&body).unwrap_or_default()) {
+        return respond(answer);
+    }
+    let target = Target::of(&server.store(), &path);
+    let Some(target) = target else {
         return respond(Err(failure(404, "NotFound", "the server could not find the requested resource")));
     };
     if target.resource.is_some_and(|r| !server.addons.serves(r.version)) {
@@ -78,7 +82,7 @@ struct Target<'a> {
 }
 
 impl<'a> Target<'a> {
-    fn of(path: &[&'a str]) -> Option<Target<'a>> {
+    fn of(store: &Store, path: &[&'a str]) -> Option<Target<'a>> {
         let (version, rest) = match path {
             ["api", "v1", rest @ ..] => ("v1".to_owned(), rest),
             ["apis", group, version, rest @ ..] => (format!("{group}/{version}"), rest),
@@ -94,7 +98,7 @@ impl<'a> Target<'a> {
             [plural, name, sub] => (*plural, *name, *sub),
             _ => return None,
         };
-        let resource = resource(&version, plural);
+        let resource = store.resource(&version, plural);
         (resource.is_some() || (version == "authorization.k8s.io/v1" && plural == "selfsubjectaccessreviews")).then_some(Target {
             resource,
             plural,
@@ -105,8 +109,7 @@ impl<'a> Target<'a> {
     }
 
     fn key(&self, resource: &Resource) -> Key {
-        // `Key` wants the table's own static name.
-        Key::new(super::store::resource(resource.version, self.plural).map_or("", |r| r.plural), self.namespace, self.name)
+        Key::new(resource.plural, self.namespace, self.name)
     }
 
     fn answer(&self, server: &Server, method: &Method, query: &Query, content: &str, mut body: Value) -> Answer {
@@ -177,7 +180,11 @@ impl<'a> Target<'a> {
     fn write(&self, server: &Server, resource: &'static Resource, key: &Key, dry: bool, change: impl FnOnce(&Value) -> Value) -> Answer {
         let mut store = server.store();
         let was = store.get(key).cloned().ok_or_else(|| failure(404, "NotFound", &format!("{} \"{}\" not found", self.plural, self.name)))?;
-        let object = change(&was);
+        let mut object = change(&was);
+        // As the server does: what a body leaves out, the path says.
+        if resource.namespaced && object["metadata"]["namespace"].is_null() {
+            object["metadata"]["namespace"] = json!(key.namespace);
+        }
         let meta = &object["metadata"];
         let same = |field: &str| meta[field].is_null() || meta[field] == was["metadata"][field];
         if !same("resourceVersion") || !same("uid") {

@@ -377,7 +377,12 @@ fn collect(store: &mut Store) {
     for plural in ["replicasets", "statefulsets", "deployments", "daemonsets", "poddisruptionbudgets", "leases", "pods"] {
         for key in store.keys(plural) {
             let Some(object) = store.get(&key) else { continue };
-            let orphan = !matches!(pod::owner(object, "kind"), "" | "Node") && !uids.contains(pod::owner(object, "uid"));
+            // Owners of other kinds are not known here, and the collector in life takes its time too.
+            let known = matches!(pod::owner(object, "kind"), "Deployment" | "ReplicaSet" | "StatefulSet" | "DaemonSet")
+                && pod::owner(object, "apiVersion") == "apps/v1";
+            let born = object["metadata"]["creationTimestamp"].as_str().and_then(|t| t.parse::<jiff::Timestamp>().ok());
+            let settled = born.is_none_or(|born| jiff::Timestamp::now().as_second() - born.as_second() > 3);
+            let orphan = known && settled && !uids.contains(pod::owner(object, "uid"));
             match () {
                 _ if !orphan && spaces.contains(&key.namespace) => {}
                 _ if plural == "pods" => terminate(store, &key, None),

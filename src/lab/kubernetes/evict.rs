@@ -2,7 +2,7 @@
 use super::{
     Server,
     api::{Refused, failure},
-    control,
+    control, kubevirt,
     store::{Key, pod},
 };
 use serde_json::{Value, json};
@@ -20,6 +20,8 @@ pub fn evict(server: &Server, key: &Key, body: &Value, dry: bool) -> Result<Valu
         let text = format!("Precondition failed: UID in precondition: {}, UID in object meta: {}", wanted.as_str().unwrap_or("?"), uid.as_str().unwrap_or("?"));
         return Err(failure(409, "Conflict", &format!("Operation cannot be fulfilled on pods \"{}\": {text}", key.name)));
     }
+    kubevirt::intercept(server, &mut store, key, dry)?;
+    let p = store.get(key).ok_or_else(|| failure(404, "NotFound", &format!("pods \"{}\" not found", key.name)))?;
     if !pod::leaving(p) && !matches!(pod::phase(p), "Pending" | "Succeeded" | "Failed") {
         let covers = |k: &Key, b: &Value| k.namespace == key.namespace && pod::selected(p, &b["spec"]["selector"]);
         let covering: Vec<_> = store.all("poddisruptionbudgets").filter(|(k, b)| covers(k, b)).collect();

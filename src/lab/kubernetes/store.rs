@@ -18,7 +18,7 @@ pub struct Resource {
     pub short: &'static str,
 }
 
-pub const RESOURCES: [Resource; 14] = [
+pub const RESOURCES: &[Resource] = &[
     Resource { plural: "nodes", kind: "Node", version: "v1", namespaced: false, short: "no" },
     Resource { plural: "namespaces", kind: "Namespace", version: "v1", namespaced: false, short: "ns" },
     Resource { plural: "pods", kind: "Pod", version: "v1", namespaced: true, short: "po" },
@@ -28,6 +28,12 @@ pub const RESOURCES: [Resource; 14] = [
     Resource { plural: "deployments", kind: "Deployment", version: "apps/v1", namespaced: true, short: "deploy" },
     Resource { plural: "replicasets", kind: "ReplicaSet", version: "apps/v1", namespaced: true, short: "rs" },
     Resource { plural: "statefulsets", kind: "StatefulSet", version: "apps/v1", namespaced: true, short: "sts" },
+    Resource { plural: "configmaps", kind: "ConfigMap", version: "v1", namespaced: true, short: "cm" },
+    Resource { plural: "persistentvolumes", kind: "PersistentVolume", version: "v1", namespaced: false, short: "pv" },
+    Resource { plural: "persistentvolumeclaims", kind: "PersistentVolumeClaim", version: "v1", namespaced: true, short: "pvc" },
+    Resource { plural: "volumeattachments", kind: "VolumeAttachment", version: "storage.k8s.io/v1", namespaced: false, short: "" },
+    Resource { plural: "csinodes", kind: "CSINode", version: "storage.k8s.io/v1", namespaced: false, short: "" },
+    Resource { plural: CRDS, kind: "CustomResourceDefinition", version: "apiextensions.k8s.io/v1", namespaced: false, short: "crd" },
     Resource { plural: "nodemaintenances", kind: "NodeMaintenance", version: NODE_MAINTENANCE, namespaced: false, short: "nm" },
     Resource { plural: "kubevirts", kind: "KubeVirt", version: KUBEVIRT, namespaced: true, short: "kv" },
     Resource { plural: "virtualmachines", kind: "VirtualMachine", version: KUBEVIRT, namespaced: true, short: "vm" },
@@ -35,8 +41,32 @@ pub const RESOURCES: [Resource; 14] = [
     Resource { plural: "virtualmachineinstancemigrations", kind: "VirtualMachineInstanceMigration", version: KUBEVIRT, namespaced: true, short: "vmim" },
 ];
 
-pub fn resource(version: &str, plural: &str) -> Option<&'static Resource> {
-    RESOURCES.iter().find(|r| r.version == version && r.plural == plural)
+/// Whoever creates one of these adds a kind of object to the server, as in life.
+pub const CRDS: &str = "customresourcedefinitions";
+
+impl Resource {
+    /// As paths and lists write it.
+    pub fn name(&self) -> &'static str {
+        self.plural.split_once('.').map_or(self.plural, |(name, _)| name)
+    }
+
+    /// What a CustomResourceDefinition defines: a kind per version it serves. Kept for the life of the process; a lab sees few of them.
+    fn defined_by(crd: &Value) -> Vec<Resource> {
+        let keep = |v: &Value| -> &'static str { Box::leak(v.as_str().unwrap_or_default().to_owned().into_boxed_str()) };
+        let (spec, names) = (&crd["spec"], &crd["spec"]["names"]);
+        let served = spec["versions"].as_array().into_iter().flatten().filter(|v| v["served"] == true);
+        let group = spec["group"].as_str().unwrap_or_default();
+        served
+            .map(|v| Resource {
+                // Other groups have `nodes` too.
+                plural: keep(&json!(format!("{}.{group}", names["plural"].as_str().unwrap_or_default()))),
+                kind: keep(&names["kind"]),
+                version: keep(&json!(format!("{group}/{}", v["name"].as_str().unwrap_or_default()))),
+                namespaced: spec["scope"] == "Namespaced",
+                short: keep(&names["shortNames"][0]),
+            })
+            .collect()
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -68,14 +98,23 @@ pub struct Store {
     pub version: u64,
     changes: VecDeque<Change>,
     tell: watch::Sender<u64>,
+    /// By CustomResourceDefinitions.
+    defined: Vec<&'static Resource>,
 }
 impl Default for Store {
     fn default() -> Store {
-        Store { objects: BTreeMap::new(), version: 1000, changes: VecDeque::new(), tell: watch::Sender::new(1000) }
+        Store { objects: BTreeMap::new(), version: 1000, changes: VecDeque::new(), tell: watch::Sender::new(1000), defined: Vec::new() }
     }
 }
 
 impl Store {
+    pub fn resources(&self) -> impl Iterator<Item = &'static Resource> {
+        RESOURCES.iter().chain(self.defined.iter().copied())
+    }
+    pub fn resource(&self, version: &str, plural: &str) -> Option<&'static Resource> {
+        self.resources().find(|r| r.version == version && r.name() == plural)
+    }
+
     pub fn get(&self, key: &Key) -> Option<&Value> {
         self.objects.get(key)
     }
@@ -91,11 +130,7 @@ impl Store {
         object["apiVersion"] = json!(resource.version);
         object["kind"] = json!(resource.kind);
         let meta = &mut object["metadata"];
-        let key = Key::new(
-            RESOURCES.iter().find(|r| *r == resource).map_or("", |r| r.plural),
-            meta["namespace"].as_str().unwrap_or_default(),
-            meta["name"].as_str().unwrap_or_default(),
-        );
+        let key = Key::new(resource.plural, meta["namespace"].as_str().unwrap_or_default(), meta["name"].as_str().unwrap_or_default());
         let was = self.objects.get(&key);
         match was {
             Some(was) => {
@@ -111,6 +146,15 @@ impl Store {
         if was == Some(&object) {
             return object;
         }
+        if key.plural == CRDS {
+            object["status"] = json!({ "conditions": [{ "type": "Established", "status": "True" }] });
+            for new in Resource::defined_by(&object) {
+                if self.resource(new.version, new.name()).is_none() {
+                    self.defined.push(Box::leak(Box::new(new)));
+                }
+            }
+        }
+        let was = self.objects.get(&key);
         let verb = if was.is_some() { "MODIFIED" } else { "ADDED" };
         let version = self.next();
         object["metadata"]["resourceVersion"] = json!(version.to_string());
@@ -122,7 +166,7 @@ impl Store {
     pub fn edit(&mut self, key: &Key, change: impl FnOnce(&mut Value)) -> Option<Value> {
         let mut object = self.objects.get(key)?.clone();
         change(&mut object);
-        let resource = RESOURCES.iter().find(|r| r.plural == key.plural)?;
+        let resource = self.resources().find(|r| r.plural == key.plural)?;
         Some(self.put(resource, object))
     }
 

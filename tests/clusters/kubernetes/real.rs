@@ -74,10 +74,11 @@ async fn life(dir: &Path) {
     let loan = take(&*cluster, &node, &run).await.borrows.unwrap();
     // From here on the node is given back whatever happens.
     let rest = async {
+        let evict = eviction(&until(&*cluster, &node, &run, "the pod's eviction", |v| v.moves.iter().any(|a| a.what == format!("evict {mine}"))).await, &mine);
         place.forbid_evictions().await;
         let view = until(&*cluster, &node, &run, "the budget in force", |v| v.blockers.iter().any(|b| b.object == format!("pod {mine}"))).await;
         assert!(view.in_maintenance && view.marked_by == run.run.as_ref().map(|r| r.0.clone()));
-        let evict = eviction(&view, &mine);
+        assert!(view.moves.iter().all(|a| a.what != evict.what), "what its budget forbids is not asked for");
         let fault = cluster.act(&node, &evict, &run).await.unwrap_err();
         assert_eq!(fault.kind, pitstop::model::FaultKind::Unwilling, "{fault:?}");
         assert!(fault.what.contains(&format!("PodDisruptionBudget {}/pause", place.namespace)), "{fault}");

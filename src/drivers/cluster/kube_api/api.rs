@@ -7,14 +7,22 @@ use kube::{
     config::{KubeConfigOptions, Kubeconfig},
     core::{
         Request,
-        params::{GetParams, ListParams, Patch, PatchParams, PostParams},
+        params::{DeleteParams, GetParams, ListParams, Patch, PatchParams, PostParams, Preconditions},
         response::Status,
     },
 };
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use std::{error::Error as _, path::PathBuf, time::Duration};
-use tokio::{sync::Mutex, time::timeout};
+use std::{
+    error::Error as _,
+    path::PathBuf,
+    sync::atomic::{AtomicU32, Ordering},
+    time::{Duration, Instant},
+};
+use tokio::{
+    sync::{Mutex, OnceCell},
+    time::timeout,
+};
 
 /// Where the API server is and who we are there.
 #[derive(Debug, Clone)]
@@ -31,7 +39,16 @@ pub struct Api {
     access: Access,
     /// Made at the first call (an exec plugin runs then) and again after a refusal, so that rotated credentials are found.
     made: Mutex<Option<Made>>,
+    /// The API groups of the server: which custom resources it has.
+    groups: Mutex<Option<(Instant, Vec<String>)>>,
+    /// `policy/v1`: what evictions are written in here.
+    evictions: OnceCell<String>,
+    /// Refusals of our credentials since the last answer that was none.
+    refusals: AtomicU32,
 }
+
+/// Somebody may install an operator while we run; nobody does so twice a minute.
+const GROUPS_KNOWN_FOR: Duration = Duration::from_secs(30);
 
 #[derive(Clone)]
 struct Made {
@@ -66,6 +83,32 @@ pub enum Call<'a> {
         name: &'a str,
         body: Value,
     },
+    /// What would be answered? The server judges, and changes nothing.
+    DryRun {
+        path: &'a str,
+        name: &'a str,
+        sub: &'static str,
+        body: Value,
+    },
+    /// A verb of an object: `start`, `evacuate/cancel`.
+    PutSub {
+        path: &'a str,
+        name: &'a str,
+        sub: &'static str,
+        body: Value,
+    },
+    Delete {
+        path: &'a str,
+        name: &'a str,
+        /// The one that was seen; another of its name stays.
+        uid: &'a str,
+    },
+    /// Merge patch: all that custom resources take.
+    Merge {
+        path: &'a str,
+        name: &'a str,
+        body: Value,
+    },
     /// Strategic merge.
     Patch {
         path: &'a str,
@@ -78,7 +121,7 @@ impl Call<'_> {
     /// What happens to a write that was sent and not answered is not known; a read changes nothing.
     pub fn writes(&self) -> bool {
         match self {
-            Call::Get { .. } | Call::List { .. } => false,
+            Call::Get { .. } | Call::List { .. } | Call::DryRun { .. } => false,
             // A review is a question: nothing is stored.
             Call::Create { path, .. } => !path.ends_with("selfsubjectaccessreviews"),
             _ => true,
@@ -112,6 +155,9 @@ impl Reply {
 impl Api {
     /// Reads the kubeconfig, so that its faults are known at once; contacts nothing.
     pub fn new(access: Access) -> Result<Api, Fault> {
+        if in_cluster(&access) {
+            return Ok(Api::closed(access));
+        }
         let config = read(&access)?;
         let context = access.context.clone().or(config.current_context.clone()).unwrap_or_default();
         if !config.contexts.iter().any(|c| c.name == context) {
@@ -119,7 +165,11 @@ impl Api {
             let what = format!("kubeconfig {}: no context `{context}`", access.kubeconfig.display());
             return Err(Fault::new(FaultKind::Invalid, what).cause(format!("it has {}", known.join(", "))));
         }
-        Ok(Api { access, made: Mutex::new(None) })
+        Ok(Api::closed(access))
+    }
+
+    fn closed(access: Access) -> Api {
+        Api { access, made: Mutex::new(None), groups: Mutex::new(None), evictions: OnceCell::new(), refusals: AtomicU32::new(0) }
     }
 
     pub async fn url(&self) -> Result<String, Fault> {
@@ -147,17 +197,22 @@ impl Api {
         let writes = call.writes();
         let made = self.made().await?;
         let post = PostParams { field_manager: Some(PROGRAM.into()), ..PostParams::default() };
+        let patch = PatchParams { field_manager: Some(PROGRAM.into()), ..PatchParams::default() };
         let bytes = |body: Value| body.to_string().into_bytes();
         let request = match call {
             Call::Get { path, name } => Request::new(path).get(name, &GetParams::default()),
             Call::List { path, params } => Request::new(path).list(&params),
             Call::Create { path, body } => Request::new(path).create(&post, bytes(body)),
             Call::CreateSub { path, name, sub, body } => Request::new(path).create_subresource(sub, name, &post, bytes(body)),
+            Call::DryRun { path, name, sub, body } => Request::new(path).create_subresource(sub, name, &PostParams { dry_run: true, ..post }, bytes(body)),
             Call::Replace { path, name, body } => Request::new(path).replace(name, &post, bytes(body)),
-            Call::Patch { path, name, body } => {
-                let params = PatchParams { field_manager: Some(PROGRAM.into()), ..PatchParams::default() };
-                Request::new(path).patch(name, &params, &Patch::Strategic(body))
+            Call::PutSub { path, name, sub, body } => Request::new(path).replace_subresource(sub, name, &PostParams::default(), bytes(body)),
+            Call::Delete { path, name, uid } => {
+                let precondition = Preconditions { uid: Some(uid.to_owned()), resource_version: None };
+                Request::new(path).delete(name, &DeleteParams { preconditions: Some(precondition), ..DeleteParams::default() })
             }
+            Call::Merge { path, name, body } => Request::new(path).patch(name, &patch, &Patch::Merge(body)),
+            Call::Patch { path, name, body } => Request::new(path).patch(name, &patch, &Patch::Strategic(body)),
         };
         let request = request.map_err(|e| Fault::new(FaultKind::Invalid, format!("{what}: not a request")).caused_by(&e))?.map(Body::from);
         let exchange = async {
@@ -178,8 +233,12 @@ impl Api {
             Ok(Ok(reply)) => reply,
         };
         if reply.code == 401 {
+            self.refusals.fetch_add(1, Ordering::Relaxed);
             // The next call reads kubeconfig and token anew.
             self.made.lock().await.take();
+        }
+        if reply.code != 401 {
+            self.refusals.store(0, Ordering::Relaxed);
         }
         tracing::debug!(op = what, code = reply.code, writes, "kubernetes call");
         Ok(reply)
@@ -190,6 +249,38 @@ impl Api {
         let writes = call.writes();
         let reply = self.send(what, call).await?;
         if reply.ok() { Ok(reply) } else { Err(answer::refused(what, &reply.status(), writes)) }
+    }
+
+    /// The last answer was a refusal of our credentials, the one before was not: they have just expired, and are read anew.
+    pub fn refused_once(&self) -> bool {
+        self.refusals.load(Ordering::Relaxed) == 1
+    }
+
+    /// `policy/v1`, or `policy/v1beta1` before 1.22: the server's own list says, and does not change while it runs.
+    pub async fn evictions(&self) -> Result<&str, Fault> {
+        let ask = async {
+            let what = "read what the API server can do";
+            let resources: Value = self.ask(what, Call::Get { path: "/api", name: "v1" }).await?.parse(what)?;
+            let row = resources["resources"].as_array().into_iter().flatten().find(|r| r["name"] == "pods/eviction");
+            let row = row.ok_or_else(|| Fault::new(FaultKind::Unable, "this API server cannot evict pods"))?;
+            Ok(format!("{}/{}", row["group"].as_str().unwrap_or("policy"), row["version"].as_str().unwrap_or("v1")))
+        };
+        self.evictions.get_or_try_init(|| ask).await.map(String::as_str)
+    }
+
+    /// Does the server have this API group (`ceph.rook.io`)? Absent means that what it is for is not installed.
+    pub async fn has_group(&self, group: &str) -> Result<bool, Fault> {
+        let mut known = self.groups.lock().await;
+        if let Some((at, groups)) = &*known
+            && at.elapsed() < GROUPS_KNOWN_FOR
+        {
+            return Ok(groups.iter().any(|g| g == group));
+        }
+        let what = "list the API groups";
+        let list: Value = self.ask(what, Call::Get { path: "", name: "apis" }).await?.parse(what)?;
+        let names = list["groups"].as_array().into_iter().flatten().filter_map(|g| g["name"].as_str().map(str::to_owned));
+        let (_, groups) = known.insert((Instant::now(), names.collect()));
+        Ok(groups.iter().any(|g| g == group))
     }
 
     /// One object, or none.
@@ -204,17 +295,28 @@ impl Api {
 
     /// A whole list, read in pages. A list that expired between two pages is a fault like any other: the next look reads it again.
     pub async fn list<T: DeserializeOwned>(&self, what: &str, path: &str, fields: Option<&str>) -> Result<(Vec<T>, Option<Timestamp>), Fault> {
-        let (items, date) = self.pages(what, path, fields).await?;
+        let params = ListParams { field_selector: fields.map(str::to_owned), ..ListParams::default() };
+        self.whole(what, path, params).await
+    }
+
+    /// The same, chosen by labels.
+    pub async fn select<T: DeserializeOwned>(&self, what: &str, path: &str, labels: &str) -> Result<(Vec<T>, Option<Timestamp>), Fault> {
+        self.whole(what, path, ListParams::default().labels(labels)).await
+    }
+
+    async fn whole<T: DeserializeOwned>(&self, what: &str, path: &str, params: ListParams) -> Result<(Vec<T>, Option<Timestamp>), Fault> {
+        let (items, date) = self.paged(what, path, params).await?;
         let parse =
             |item| serde_json::from_value(item).map_err(|e| Fault::new(FaultKind::Invalid, format!("{what}: an item that makes no sense")).caused_by(&e));
         Ok((items.into_iter().map(parse).collect::<Result<_, _>>()?, date))
     }
 
     pub async fn pages(&self, what: &str, path: &str, fields: Option<&str>) -> Result<(Vec<Value>, Option<Timestamp>), Fault> {
-        let mut params = ListParams::default().limit(PAGE);
-        if let Some(fields) = fields {
-            params = params.fields(fields);
-        }
+        self.paged(what, path, ListParams { field_selector: fields.map(str::to_owned), ..ListParams::default() }).await
+    }
+
+    async fn paged(&self, what: &str, path: &str, params: ListParams) -> Result<(Vec<Value>, Option<Timestamp>), Fault> {
+        let mut params = params.limit(PAGE);
         let mut all = Vec::new();
         loop {
             let reply = self.ask(what, Call::List { path, params: params.clone() }).await?;
@@ -232,16 +334,23 @@ impl Api {
     }
 }
 
+/// `kubeconfig = "in-cluster"`: the service account of the pod that we run in.
+fn in_cluster(access: &Access) -> bool {
+    access.kubeconfig.file_name().is_some_and(|n| n == "in-cluster") && !access.kubeconfig.exists()
+}
+
 fn read(access: &Access) -> Result<Kubeconfig, Fault> {
     let what = || format!("read kubeconfig {}", access.kubeconfig.display());
     Kubeconfig::read_from(&access.kubeconfig).map_err(|e| Fault::new(FaultKind::Invalid, what()).caused_by(&e))
 }
 
 async fn make(access: Access) -> Result<Made, Fault> {
-    let kubeconfig = read(&access)?;
     let options = KubeConfigOptions { context: access.context.clone(), ..KubeConfigOptions::default() };
     let invalid = |e: &dyn std::error::Error| Fault::new(FaultKind::Invalid, format!("kubeconfig {}", access.kubeconfig.display())).caused_by(e);
-    let mut config = Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(|e| invalid(&e))?;
+    let mut config = match in_cluster(&access) {
+        true => Config::incluster().map_err(|e| invalid(&e))?,
+        false => Config::from_custom_kubeconfig(read(&access)?, &options).await.map_err(|e| invalid(&e))?,
+    };
     // kube would repeat a refused eviction by itself, invisibly; who repeats is the engine.
     config.default_retry = false;
     config.connect_timeout = Some(access.limit.min(Duration::from_secs(10)));

@@ -17,6 +17,8 @@ pub struct Budget {
     pub desired: i64,
     pub expected: i64,
     pub allowed: i64,
+    /// `AlwaysAllow`: pods that are not Ready may always go.
+    pub unready_may_go: bool,
     /// Why the controller could not compute it.
     pub sync_failed: Option<String>,
 }
@@ -47,6 +49,7 @@ impl Budget {
             desired: number(&status["desiredHealthy"]),
             expected: number(&status["expectedPods"]),
             allowed: number(&status["disruptionsAllowed"]),
+            unready_may_go: item["spec"]["unhealthyPodEvictionPolicy"] == "AlwaysAllow",
             sync_failed: failed.map(|c| text(&c["message"])),
         }
     }
@@ -55,23 +58,17 @@ impl Budget {
         let Some(selector) = &self.selector else { return false };
         let none = BTreeMap::new();
         let labels = labels.unwrap_or(&none);
-        let exact = selector.match_labels.as_ref();
-        let rules = selector.match_expressions.as_deref().unwrap_or_default();
-        if exact.is_none_or(|m| m.is_empty()) && rules.is_empty() && !self.empty_covers_all {
-            return false;
-        }
-        let by_rule = |rule: &k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelectorRequirement| {
-            let value = labels.get(&rule.key);
-            let listed = value.is_some_and(|v| rule.values.as_deref().unwrap_or_default().contains(v));
-            match rule.operator.as_str() {
-                "In" => listed,
-                "NotIn" => !listed,
-                "Exists" => value.is_some(),
-                "DoesNotExist" => value.is_none(),
-                _ => false,
-            }
-        };
-        self.namespace == namespace && exact.into_iter().flatten().all(|(k, v)| labels.get(k) == Some(v)) && rules.iter().all(by_rule)
+        let empty = selector.match_labels.as_ref().is_none_or(|m| m.is_empty()) && selector.match_expressions.as_ref().is_none_or(|e| e.is_empty());
+        self.namespace == namespace && (!empty || self.empty_covers_all) && matches(selector, Some(labels))
+    }
+
+    /// Would the server let this pod go now, as far as this budget is asked? A pod that is not Ready may go where the budget does not count on it.
+    pub fn lets_go(&self, ready: bool) -> bool {
+        self.allowed > 0 || self.needs_not(ready)
+    }
+    /// It may go without spending anything.
+    pub fn needs_not(&self, ready: bool) -> bool {
+        !ready && (self.unready_may_go || (self.current >= self.desired && self.desired > 0))
     }
 
     /// `1 of 1 needed by PodDisruptionBudget shop/ledger, 0 may be evicted`.
@@ -95,6 +92,25 @@ impl Budget {
             _ => format!("wait until the replacements are Ready: {get}"),
         }
     }
+}
+
+/// Does the selector select an object with these labels? An empty one selects all.
+pub fn matches(selector: &LabelSelector, labels: Option<&BTreeMap<String, String>>) -> bool {
+    let none = BTreeMap::new();
+    let labels = labels.unwrap_or(&none);
+    let by_rule = |rule: &k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelectorRequirement| {
+        let value = labels.get(&rule.key);
+        let listed = value.is_some_and(|v| rule.values.as_deref().unwrap_or_default().contains(v));
+        match rule.operator.as_str() {
+            "In" => listed,
+            "NotIn" => !listed,
+            "Exists" => value.is_some(),
+            "DoesNotExist" => value.is_none(),
+            _ => false,
+        }
+    };
+    let rules = selector.match_expressions.as_deref().unwrap_or_default();
+    selector.match_labels.iter().flatten().all(|(k, v)| labels.get(k) == Some(v)) && rules.iter().all(by_rule)
 }
 
 /// Every budget that covers a pod; more than one, and the API server refuses every eviction of it.

@@ -7,7 +7,7 @@ use k8s_openapi::{
 };
 use kube::core::response::Status;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::json;
 
 /// The pod that was seen: one that has taken its name since then is another.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -22,7 +22,23 @@ impl std::fmt::Display for Target {
     }
 }
 
+impl Target {
+    pub fn of(pod: &Pod) -> Target {
+        let text = |v: &Option<String>| v.clone().unwrap_or_default();
+        Target { namespace: text(&pod.metadata.namespace), name: text(&pod.metadata.name), uid: text(&pod.metadata.uid) }
+    }
+}
+
 pub async fn evict(api: &Api, target: &Target, node: &str) -> Result<(), Fault> {
+    post(api, target, node, false).await
+}
+
+/// What would the server answer? Its webhooks are asked too; nothing is changed.
+pub async fn dry_run(api: &Api, target: &Target, node: &str) -> Result<(), Fault> {
+    post(api, target, node, true).await
+}
+
+async fn post(api: &Api, target: &Target, node: &str, dry: bool) -> Result<(), Fault> {
     let what = format!("evict {target}");
     let path = format!("/api/v1/namespaces/{}/pods", target.namespace);
     // kube's own `evict` misspells deleteOptions, and the server would ignore the precondition.
@@ -34,8 +50,10 @@ pub async fn evict(api: &Api, target: &Target, node: &str) -> Result<(), Fault> 
         }),
     };
     let mut body = json!(eviction);
-    body["apiVersion"] = json!(eviction_version(api).await?);
-    let reply = api.send(&what, Call::CreateSub { path: &path, name: &target.name, sub: "eviction", body }).await?;
+    body["apiVersion"] = json!(api.evictions().await?);
+    let (name, sub) = (target.name.as_str(), "eviction");
+    let call = if dry { Call::DryRun { path: &path, name, sub, body } } else { Call::CreateSub { path: &path, name, sub, body } };
+    let reply = api.send(&what, call).await?;
     let status = reply.status();
     match meaning(reply.code, &status) {
         Meaning::Accepted => Ok(()),
@@ -44,6 +62,7 @@ pub async fn evict(api: &Api, target: &Target, node: &str) -> Result<(), Fault> 
             None => Ok(()),
             Some(_) => Err(unwilling(&what, "it changed meanwhile", &status)),
         },
+        Meaning::Unobserved => Err(unwilling(&what, "its PodDisruptionBudget has only just been changed, the API server still counts", &status)),
         Meaning::Budget => Err(budget_says_no(api, &what, target, node, &status).await),
         Meaning::TwoBudgets => {
             let covering = covering(api, target, node).await;
@@ -52,9 +71,11 @@ pub async fn evict(api: &Api, target: &Target, node: &str) -> Result<(), Fault> 
             Err(unwilling(&what, &format!("covered by more than one PodDisruptionBudget: {by}"), &status).next("their owner must leave one budget per pod"))
         }
         Meaning::Overload => Err(unwilling(&what, "the API server is overloaded or stopping", &status)),
-        Meaning::Webhook => Err(unwilling(&what, "an admission webhook refuses it, or does not answer", &status)),
+        Meaning::Webhook => Err(webhook(&what, &status)),
         Meaning::Lagging => Err(unwilling(&what, "the PodDisruptionBudget controller lags behind", &status)),
         Meaning::NamespaceTerminating => Err(unwilling(&what, &format!("namespace {} is being deleted", target.namespace), &status)),
+        // A token that has run out is read anew before the next request; a second refusal in a row is meant.
+        Meaning::Refused if reply.code == 401 && api.refused_once() => Err(unwilling(&what, "our credentials have expired, they are read anew", &status)),
         Meaning::Refused => Err(answer::refused(&what, &status, true)),
     }
 }
@@ -64,6 +85,8 @@ enum Meaning {
     Accepted,
     Conflict,
     Budget,
+    /// The controller has not yet looked at the newest version of the budget.
+    Unobserved,
     TwoBudgets,
     Overload,
     Webhook,
@@ -82,6 +105,7 @@ fn meaning(code: u16, status: &Status) -> Meaning {
         404 => Meaning::Accepted,
         409 => Meaning::Conflict,
         _ if answer::from_webhook(text) => Meaning::Webhook,
+        429 if caused("DisruptionBudget") && causes.iter().any(|c| c.message.contains("still being processed")) => Meaning::Unobserved,
         429 if caused("DisruptionBudget") => Meaning::Budget,
         429 => Meaning::Overload,
         403 if caused("NamespaceTerminating") => Meaning::NamespaceTerminating,
@@ -96,12 +120,27 @@ fn unwilling(what: &str, why: &str, status: &Status) -> Fault {
     if status.message.is_empty() { fault } else { fault.cause(&status.message) }
 }
 
+/// `admission webhook "x" denied the request: …`, or `failed calling webhook "x": …`: one says no, the other is not there.
+fn webhook(what: &str, status: &Status) -> Fault {
+    let name = status.message.split('"').nth(1).unwrap_or("?");
+    match status.message.contains("failed calling webhook") {
+        true => unwilling(what, &format!("admission webhook {name} does not answer"), status).next(format!(
+            "get the pods behind it Ready again: kubectl get validatingwebhookconfigurations,mutatingwebhookconfigurations -o yaml | grep -A9 {name}"
+        )),
+        false => unwilling(what, &format!("admission webhook {name} refuses it"), status),
+    }
+}
+
 async fn budget_says_no(api: &Api, what: &str, target: &Target, node: &str, status: &Status) -> Fault {
     let said: Vec<&str> = status.details.iter().flat_map(|d| &d.causes).map(|c| c.message.as_str()).collect();
     let said = said.join("; ");
     // The numbers of now, for the person who must act; the refusal stands without them.
     let covering = covering(api, target, node).await;
+    let failed = said.contains("failed sync");
     let fault = match covering.first() {
+        // No budget frees itself from this: its owner has to act.
+        _ if failed => Fault::new(FaultKind::Unwilling, format!("{what}: its PodDisruptionBudget cannot be computed"))
+            .next(format!("its owner gives the budget an integer minAvailable, or the pods an owner with a scale: kubectl -n {} get pdb", target.namespace)),
         Some(budget) => Fault::new(FaultKind::Unwilling, format!("{what}: {}", budget.state())).next(budget.advice()),
         None => Fault::new(FaultKind::Unwilling, format!("{what}: its PodDisruptionBudget does not allow it now"))
             .next(format!("ask its owner: kubectl -n {} get pdb", target.namespace)),
@@ -126,19 +165,10 @@ async fn covering(api: &Api, target: &Target, node: &str) -> Vec<Budget> {
     matching(&all, pods::namespace(&pod), pod.metadata.labels.as_ref()).into_iter().cloned().collect()
 }
 
-/// `policy/v1`, or `policy/v1beta1` before 1.22: the server's own list says.
-async fn eviction_version(api: &Api) -> Result<String, Fault> {
-    let what = "read what the API server can do";
-    let resources: Value = api.ask(what, Call::Get { path: "/api", name: "v1" }).await?.parse(what)?;
-    let row = resources["resources"].as_array().into_iter().flatten().find(|r| r["name"] == "pods/eviction");
-    let row = row.ok_or_else(|| Fault::new(FaultKind::Unable, "this API server cannot evict pods"))?;
-    let (group, version) = (row["group"].as_str().unwrap_or("policy"), row["version"].as_str().unwrap_or("v1"));
-    Ok(format!("{group}/{version}"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::Value;
 
     fn check(code: u16, body: Value) -> Meaning {
         meaning(code, &serde_json::from_value(body).unwrap())

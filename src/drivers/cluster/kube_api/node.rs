@@ -1,7 +1,10 @@
 //! A node as its cluster sees it: identity, boot, heartbeat, cordon and marks.
 use super::Api;
 use crate::model::{Boot, Fault, FaultKind, Identity, Timestamp, marks};
-use k8s_openapi::api::{coordination::v1::Lease, core::v1::Node};
+use k8s_openapi::api::{
+    coordination::v1::Lease,
+    core::v1::{Node, Pod},
+};
 use std::{
     collections::BTreeMap,
     sync::Mutex,
@@ -12,6 +15,15 @@ pub const NODES: &str = "/api/v1/nodes";
 
 /// Taints that keep new work away while somebody maintains the node. A workload's own taints (GPU, control plane) are no maintenance.
 const MAINTENANCE_TAINTS: [&str; 4] = ["node.kubernetes.io/unschedulable", "medik8s.io/drain", "kubevirt.io/drain", "node.kubernetes.io/out-of-service"];
+
+/// There until what the node needs has come up.
+const STARTUP_TAINTS: [&str; 5] = [
+    "node.kubernetes.io/not-ready",
+    "node.kubernetes.io/unreachable",
+    "node.kubernetes.io/network-unavailable",
+    "node.kubernetes.io/out-of-service",
+    "node.cloudprovider.kubernetes.io/uninitialized",
+];
 
 pub struct KubeNode(pub Node);
 
@@ -31,6 +43,63 @@ impl KubeNode {
     }
     pub fn annotation(&self, key: &str) -> Option<&str> {
         self.0.metadata.annotations.as_ref()?.get(key).map(String::as_str)
+    }
+    pub fn label(&self, key: &str) -> Option<&str> {
+        self.0.metadata.labels.as_ref()?.get(key).map(String::as_str)
+    }
+    pub fn label_values(&self) -> Vec<String> {
+        self.0.metadata.labels.iter().flat_map(|l| l.values().cloned()).collect()
+    }
+    pub fn taint(&self, key: &str) -> Option<&k8s_openapi::api::core::v1::Taint> {
+        self.0.spec.iter().flat_map(|s| s.taints.iter().flatten()).find(|t| t.key == key)
+    }
+    pub fn condition(&self, kind: &str) -> Option<&str> {
+        self.0.status.iter().flat_map(|s| s.conditions.iter().flatten()).find(|c| c.type_ == kind).map(|c| c.status.as_str())
+    }
+    pub fn addresses(&self) -> impl Iterator<Item = &str> {
+        self.0.status.iter().flat_map(|s| s.addresses.iter().flatten()).map(|a| a.address.as_str())
+    }
+    /// What a node shows that is not wholly up yet. Conditions that nobody here knows are no failures.
+    pub fn starting(&self) -> Vec<String> {
+        const PRESSURE: [&str; 4] = ["MemoryPressure", "DiskPressure", "PIDPressure", "NetworkUnavailable"];
+        let conditions = PRESSURE.iter().filter(|kind| self.condition(kind) == Some("True")).map(|kind| format!("condition {kind} is True"));
+        let taints = self.0.spec.iter().flat_map(|s| s.taints.iter().flatten());
+        let starts = |key: &str| STARTUP_TAINTS.contains(&key) || key.ends_with("agent-not-ready");
+        conditions.chain(taints.filter(|t| starts(&t.key)).map(|t| format!("taint {} is still there", t.key))).collect()
+    }
+    /// May a new pod like this one be placed here, as far as labels and taints say?
+    pub fn takes(&self, pod: &Pod) -> bool {
+        let Some(spec) = &pod.spec else { return false };
+        let labels = self.0.metadata.labels.as_ref();
+        let named = spec.node_selector.iter().flatten().all(|(k, v)| self.label(k) == Some(v));
+        let tolerated = |t: &k8s_openapi::api::core::v1::Taint| {
+            spec.tolerations.iter().flatten().any(|tol| {
+                let same_key = tol.key.as_deref().is_none_or(|k| k.is_empty() || k == t.key);
+                let same_value =
+                    tol.operator.as_deref() == Some("Exists") || tol.value.as_deref().unwrap_or_default() == t.value.as_deref().unwrap_or_default();
+                same_key && same_value && tol.effect.as_deref().is_none_or(|e| e.is_empty() || e == t.effect)
+            })
+        };
+        let mut hard = self.0.spec.iter().flat_map(|s| s.taints.iter().flatten()).filter(|t| t.effect != "PreferNoSchedule");
+        let affinity = spec.affinity.as_ref().and_then(|a| a.node_affinity.as_ref()?.required_during_scheduling_ignored_during_execution.as_ref());
+        let wanted = affinity.is_none_or(|a| {
+            a.node_selector_terms.iter().any(|term| {
+                let rules = term.match_expressions.as_deref().unwrap_or_default();
+                rules.iter().all(|rule| {
+                    let value = labels.and_then(|l| l.get(&rule.key));
+                    let listed = value.is_some_and(|v| rule.values.as_deref().unwrap_or_default().contains(v));
+                    match rule.operator.as_str() {
+                        "In" => listed,
+                        "NotIn" => !listed,
+                        "Exists" => value.is_some(),
+                        "DoesNotExist" => value.is_none(),
+                        // Greater and less: nobody can say here, so it is not said that it cannot.
+                        _ => true,
+                    }
+                })
+            })
+        });
+        named && wanted && hard.all(tolerated)
     }
     /// The run whose mark it carries.
     pub fn run(&self) -> Option<&str> {
@@ -116,14 +185,14 @@ impl Heartbeats {
         }
         let watched = now.duration_since(beat.since);
         if watched > Duration::from_secs(limit.unsigned_abs()) {
-            return Some(format!("its heartbeat has not moved for {} s", watched.as_secs()));
+            return Some(format!("its heartbeat has not moved for more than {limit} s"));
         }
         if beat.moved {
             return None;
         }
         // `Date` has whole seconds, and two good clocks differ by a little.
         let age = server_now?.as_second() - renewed?.as_second();
-        (limit + 2..=limit * CONTROLLER_KNOWS).contains(&age).then(|| format!("its heartbeat was last renewed {age} s ago"))
+        (limit + 2..=limit * CONTROLLER_KNOWS).contains(&age).then(|| format!("its heartbeat was last renewed more than {limit} s ago"))
     }
 }
 

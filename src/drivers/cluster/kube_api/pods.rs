@@ -33,34 +33,66 @@ pub fn leaving(pod: &Pod) -> bool {
     pod.metadata.deletion_timestamp.is_some()
 }
 
-fn owner(pod: &Pod) -> Option<&str> {
+/// Runs no more.
+pub fn finished(pod: &Pod) -> bool {
+    pod.status.as_ref().and_then(|s| s.phase.as_deref()).is_some_and(|phase| phase == "Succeeded" || phase == "Failed")
+}
+pub fn ready(pod: &Pod) -> bool {
+    pod.status.iter().flat_map(|s| s.conditions.iter().flatten()).any(|c| c.type_ == "Ready" && c.status == "True")
+}
+/// `DaemonSet kube-system/cni`, `static pod kube-system/api-proxy-n1`: what belongs to the node itself.
+pub fn belongs(pod: &Pod) -> Option<String> {
+    match marked(pod, MIRROR) {
+        true => Some(format!("static pod {}", name(pod))),
+        false => daemon_set(pod).map(|set| format!("DaemonSet {set}")),
+    }
+}
+/// Namespace and name of the DaemonSet it is of. A kind that only calls itself so is none: its pods would not be left alone by kubectl either.
+pub fn daemon_set(pod: &Pod) -> Option<String> {
+    let owner = pod.metadata.owner_references.iter().flatten().find(|o| o.controller == Some(true))?;
+    (owner.kind == "DaemonSet" && owner.api_version == "apps/v1").then(|| format!("{}/{}", namespace(pod), owner.name))
+}
+/// Sum over its containers; what is not requested counts as nothing.
+pub fn requests(pod: &Pod, what: &str) -> f64 {
+    let of = |c: &k8s_openapi::api::core::v1::Container| c.resources.as_ref()?.requests.as_ref()?.get(what).and_then(|q| super::quantity(&q.0));
+    pod.spec.iter().flat_map(|s| s.containers.iter()).filter_map(of).sum()
+}
+/// It asks to be waited for, not evicted (Cluster API's convention).
+pub fn completes_by_itself(pod: &Pod) -> bool {
+    label(pod, DRAIN) == Some("wait-completed")
+}
+fn label<'a>(pod: &'a Pod, key: &str) -> Option<&'a str> {
+    pod.metadata.labels.as_ref()?.get(key).map(String::as_str)
+}
+const MIRROR: &str = "kubernetes.io/config.mirror";
+const DRAIN: &str = "cluster.x-k8s.io/drain";
+
+pub fn owner(pod: &Pod) -> Option<&str> {
     pod.metadata.owner_references.iter().flatten().find(|o| o.controller == Some(true)).map(|o| o.kind.as_str())
 }
 fn marked(pod: &Pod, key: &str) -> bool {
     pod.metadata.annotations.as_ref().is_some_and(|a| a.contains_key(key))
 }
-fn volumes(pod: &Pod) -> impl Iterator<Item = &k8s_openapi::api::core::v1::Volume> {
+pub fn volumes(pod: &Pod) -> impl Iterator<Item = &k8s_openapi::api::core::v1::Volume> {
     pod.spec.iter().flat_map(|s| s.volumes.iter().flatten())
 }
 
 pub fn classify(pods: &[Pod], policy: Policy) -> Left<'_> {
     let mut left = Left::default();
-    let (mut finished, mut emptydir, mut bare, mut host_path) = (0, Vec::new(), Vec::new(), Vec::new());
+    let (mut done, mut emptydir, mut bare, mut host_path) = (0, Vec::new(), Vec::new(), Vec::new());
     for pod in pods {
-        let phase = pod.status.as_ref().and_then(|s| s.phase.as_deref()).unwrap_or_default();
-        let label = |key: &str| pod.metadata.labels.as_ref().and_then(|l| l.get(key)).map(String::as_str);
         // A mirror pod stands for a static one that the kubelet runs by itself; a DaemonSet's tolerates the cordon and would come back at once.
-        if marked(pod, "kubernetes.io/config.mirror") || owner(pod) == Some("DaemonSet") || label("cluster.x-k8s.io/drain") == Some("skip") {
+        if belongs(pod).is_some() || label(pod, DRAIN) == Some("skip") {
             left.fixed += 1;
             continue;
         }
-        if phase == "Succeeded" || phase == "Failed" {
+        if finished(pod) {
             // It runs no more: nothing to lose at power-off, and nobody asked us to tidy up.
-            finished += 1;
+            done += 1;
             continue;
         }
         left.must.push(pod);
-        if leaving(pod) {
+        if leaving(pod) || completes_by_itself(pod) {
             continue;
         }
         if owner(pod).is_none() {
@@ -95,14 +127,14 @@ pub fn classify(pods: &[Pod], policy: Policy) -> Left<'_> {
     say("emptyDir data will be deleted", emptydir);
     say("without a controller, will not come back", bare);
     say("uses a hostPath volume, whose data stays on this node", host_path);
-    if finished > 0 {
-        left.notes.push(format!("{finished} finished pods stay listed"));
+    if done > 0 {
+        left.notes.push(format!("{done} finished pods stay listed"));
     }
     left
 }
 
 /// A pod on its way out may take longer than its grace period. Then somebody must know why.
-const PATIENCE_S: i64 = 60;
+pub const PATIENCE_S: i64 = 60;
 
 /// Why a pod that must leave is still here, as far as the cluster says so.
 pub fn stuck(pod: &Pod, budgets: &[Budget], server_now: Option<Timestamp>) -> Option<String> {
@@ -110,20 +142,47 @@ pub fn stuck(pod: &Pod, budgets: &[Budget], server_now: Option<Timestamp>) -> Op
         let late = server_now.map(|now| now.as_second() - deadline.0.as_second());
         let finalizers = pod.metadata.finalizers.as_deref().unwrap_or_default();
         return Some(match late {
-            Some(late) if late > PATIENCE_S && !finalizers.is_empty() => format!("terminating, held by finalizer {}", finalizers.join(", ")),
-            Some(late) if late > PATIENCE_S => format!("terminating, {late} s past its grace period: the kubelet does not answer or cannot unmount"),
+            Some(late) if late > PATIENCE_S && !finalizers.is_empty() => {
+                let look = format!("kubectl -n {} get pod {} -o yaml", namespace(pod), pod.metadata.name.as_deref().unwrap_or("?"));
+                format!(
+                    "terminating, held by finalizer {}; ask the owner of that finalizer why its controller does not take it off: {look}",
+                    finalizers.join(", ")
+                )
+            }
+            Some(late) if late > PATIENCE_S => {
+                let cure = "if its containers cannot be ended, a reset of this node is the cure: move it away by hand, then pitstop node power";
+                format!("terminating, more than {} past its grace period: the kubelet does not answer or cannot unmount; {cure}", roughly(late))
+            }
             _ => format!("terminating, grace period {} s", pod.metadata.deletion_grace_period_seconds.unwrap_or(30)),
         });
+    }
+    if completes_by_itself(pod) {
+        return Some(format!("runs until it is done by itself (label {DRAIN}: wait-completed)"));
     }
     let covering = matching(budgets, namespace(pod), pod.metadata.labels.as_ref());
     match covering.as_slice() {
         [] => None,
-        [one] if one.allowed > 0 => None,
-        [one] => Some(one.state()),
+        [one] if one.lets_go(ready(pod)) => None,
+        [one] => Some(format!("{}; {}", one.state(), one.advice())),
         many => {
             let names: Vec<_> = many.iter().map(|b| format!("{}/{}", b.namespace, b.name)).collect();
-            Some(format!("more than one PodDisruptionBudget covers it ({}): the API server refuses every eviction", names.join(", ")))
+            Some(format!(
+                "more than one PodDisruptionBudget covers it ({}): the API server refuses every eviction; their owner must leave one budget per pod",
+                names.join(", ")
+            ))
         }
+    }
+}
+
+/// An age that does not change at every look, so that a blocker that is the same reads the same.
+pub fn roughly(seconds: i64) -> String {
+    match seconds {
+        ..120 => "a minute".into(),
+        120..3600 => {
+            let minutes = [2, 5, 10, 20, 30].into_iter().rfind(|m| m * 60 <= seconds).unwrap_or(2);
+            format!("{minutes} minutes")
+        }
+        _ => format!("{} h", seconds / 3600),
     }
 }
 
@@ -181,7 +240,7 @@ mod tests {
         assert!(classify(&[going(json!({}))], STRICT).impossible.is_empty());
         assert_eq!(stuck(&going(json!({})), &[], at("2026-01-01T00:00:10Z")).unwrap(), "terminating, grace period 30 s");
         let held = going(json!({ "metadata": { "finalizers": ["x/y"] } }));
-        assert_eq!(stuck(&held, &[], at("2026-01-01T00:10:00Z")).unwrap(), "terminating, held by finalizer x/y");
-        assert!(stuck(&going(json!({})), &[], at("2026-01-01T00:10:00Z")).unwrap().contains("570 s past"));
+        assert_eq!(stuck(&held, &[], at("2026-01-01T00:10:00Z")).unwrap().split(';').next(), Some("terminating, held by finalizer x/y"));
+        assert!(stuck(&going(json!({})), &[], at("2026-01-01T00:10:00Z")).unwrap().contains("more than 5 minutes past"));
     }
 }
