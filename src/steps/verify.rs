@@ -1,5 +1,5 @@
 //! Really healthy: same installation, one boot, still empty and in maintenance, every booted check well, and all of it for a while.
-use super::{At, Cx, Next, Step, evacuate, preflight, reset};
+use super::{At, Cx, Next, Step, baseline, evacuate, preflight, repair, reset};
 use crate::{
     guards::{self, Readings},
     kinds,
@@ -24,7 +24,7 @@ impl kinds::Config<dyn Step> for Config {
     const NAME: &'static str = "verify";
     const ABOUT: &'static str = "proves that the node is the same, has booted once, and is healthy, before it may take work";
     fn make(self) -> Box<dyn Step> {
-        Box::new(Verify { config: self, power: reset::PermitHeld::default(), good_since: Mutex::new(None) })
+        Box::new(Verify { config: self, power: reset::PermitHeld::default(), good_since: Mutex::new(None), worse_since: Mutex::new(None) })
     }
 }
 struct Verify {
@@ -32,10 +32,12 @@ struct Verify {
     power: reset::PermitHeld,
     /// Everything has been well since.
     good_since: Mutex<Option<Timestamp>>,
+    /// All else is well, but something of the picture is missing since.
+    worse_since: Mutex<Option<Timestamp>>,
 }
 
 /// Pure. Ok: all is well; otherwise what to do about it.
-pub fn judge(cx: &Cx, seen: &Readings, unhealthy: &[Blocker], past: &Past) -> Result<(), Next> {
+pub fn judge(cx: &Cx, seen: &Readings, past: &Past) -> Result<(), Next> {
     guards::identity::judge(&cx.node, seen).map_err(preflight::waits_or_holds)?;
     let wait = |object: &str, why: String| Err(Next::Wait(vec![Blocker::new(object, why)]));
     match &seen.bmc {
@@ -44,7 +46,9 @@ pub fn judge(cx: &Cx, seen: &Readings, unhealthy: &[Blocker], past: &Past) -> Re
         Err(fault) => return wait("BMC", fault.to_string()),
     }
     if let Some(Err(fault)) = &seen.host {
-        return wait("host", fault.to_string());
+        // Where the BMC says how far the boot has come, the wait says it too.
+        let progress = seen.bmc.as_ref().ok().and_then(|bmc| bmc.boot_progress.as_ref());
+        return wait("host", progress.map_or_else(|| fault.to_string(), |stage| format!("{fault}; the BMC says {stage}")));
     }
     if let Some(Ok(host)) = &seen.host {
         if let Some(before) = reset::host_before(past) {
@@ -89,7 +93,7 @@ pub fn judge(cx: &Cx, seen: &Readings, unhealthy: &[Blocker], past: &Past) -> Re
             return wait(&format!("cluster {cluster}"), format!("not ready: {}", view.not_ready.join(", ")));
         }
     }
-    if unhealthy.is_empty() { Ok(()) } else { Err(Next::Wait(unhealthy.to_vec())) }
+    Ok(())
 }
 
 /// The root, the machine-id, the SSH host key and the default target are what they were (safety.md, 4).
@@ -131,30 +135,61 @@ fn owed_on(cx: &Cx, seen: &Readings, past: &Past, now: Timestamp) -> Option<Act>
 /// A refused On is sent again after this.
 const ON_AGAIN: Span = Span::seconds(10);
 
+impl Verify {
+    fn not_yet(&self, next: Next) -> Next {
+        *self.good_since.lock().expect("BUG: poisoned") = None;
+        next
+    }
+    /// Something of the picture is missing: it may yet come back, for a while.
+    fn worse(&self, cx: &Cx, found: &baseline::Compared, now: Timestamp) -> Next {
+        let begun = *self.worse_since.lock().expect("BUG: poisoned").get_or_insert(now);
+        if since(begun, now) >= cx.time.of(found.patience) { Next::Hold(found.fault(cx)) } else { self.not_yet(Next::Wait(found.blockers())) }
+    }
+}
+
 #[async_trait]
 impl Step for Verify {
     async fn look(&self, cx: &Cx, past: &Past, now: Timestamp) -> Result<Next, Fault> {
         let seen = cx.read(past).await;
-        let (wrong, well) = preflight::unhealthy(cx, past, At::Booted).await;
+        let found = repair::ask(cx, past, At::Booted).await;
         if let Some(act) = owed_on(cx, &seen, past, now) {
             self.power.keep(guards::permit(&cx.node, ResetType::On, &seen)?);
             return Ok(Next::Act(vec![(act, Value::Null)]));
         }
-        let mut good_since = self.good_since.lock().expect("BUG: poisoned");
-        if let Err(next) = judge(cx, &seen, &wrong, past) {
-            *good_since = None;
-            return Ok(next);
+        if let Err(next) = judge(cx, &seen, past) {
+            return Ok(self.not_yet(next));
         }
-        let begun = *good_since.get_or_insert(now);
-        if since(begun, now) < cx.time.of(self.config.hold_for) {
+        // Only a machine that is proven to be the right one, in maintenance and empty, is repaired.
+        if !found.wrong.is_empty() {
+            let boot = reset::boot_of(&seen).map(|(_, boot)| boot).unwrap_or_default();
+            return Ok(self.not_yet(repair::next(&found, past, &boot, cx.time, now).unwrap_or_else(|| repair::wait(&found, past, &boot))));
+        }
+        let begun = *self.good_since.lock().expect("BUG: poisoned");
+        let held = begun.is_some_and(|begun| since(begun, now) >= cx.time.of(self.config.hold_for));
+        let mut compared = None;
+        // At the beginning and at the end of that time: it is the one look that reads everything.
+        if begun.is_none() || held {
+            match baseline::compare(cx, past).await {
+                Some(Ok(found)) if !found.worse().is_empty() => return Ok(self.worse(cx, &found, now)),
+                Some(Ok(found)) => compared = Some(found.evidence()),
+                Some(Err(fault)) => return Ok(self.not_yet(Next::Wait(vec![Blocker::new("picture", fault.to_string())]))),
+                None => {}
+            }
+            *self.worse_since.lock().expect("BUG: poisoned") = None;
+            self.good_since.lock().expect("BUG: poisoned").get_or_insert(now);
+        }
+        if !held && !self.config.hold_for.0.is_zero() {
             return Ok(Next::Wait(vec![Blocker::new(cx.node.to_string(), format!("all well, has to hold for {}", self.config.hold_for))]));
         }
-        Ok(Next::Done(json!({ "boot": reset::boot_of(&seen).map(|(_, b)| b), "checks": well })))
+        Ok(Next::Done(json!({ "boot": reset::boot_of(&seen).map(|(_, b)| b), "checks": found.well, "compared": compared })))
     }
 
     async fn act(&self, cx: &Cx, act: &Act) -> Result<(), Fault> {
         if act.to == reset::BMC {
             return self.power.send(cx, act).await;
+        }
+        if act.to == repair::CHECK {
+            return repair::mend(cx, act).await;
         }
         let seat = cx.seat(&act.to)?;
         seat.driver.act(&seat.node, act, &cx.ask).await

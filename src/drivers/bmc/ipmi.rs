@@ -3,7 +3,7 @@ use super::{Bmc, BmcConfig};
 use crate::{
     guards::Permit,
     kinds,
-    model::{BmcView, Connect, Fault, FaultKind, ResetType, SecretRef, Span},
+    model::{BmcView, Connect, Fault, FaultKind, LogEntry, ResetType, SecretRef, Span},
     wire::{
         ipmi::{self as codec, control},
         lan::code,
@@ -18,6 +18,7 @@ use tokio::sync::Mutex;
 
 mod faults;
 mod read;
+mod sel;
 mod session;
 mod tool;
 
@@ -197,6 +198,20 @@ impl Bmc for Ipmi {
                 permit.spend(self.cx.node.as_ref(), verb)?;
                 tool.control(proved, said, verb.name()).await
             }
+        }
+    }
+
+    async fn log_since(&self, id: Option<&str>) -> Result<Vec<LogEntry>, Fault> {
+        let _turn = self.turn.lock().await;
+        let target = self.target()?;
+        match self.config.via {
+            None => {
+                let mut session = self.open(&target).await?;
+                let entries = sel::since(&mut session, &target.endpoint, id).await;
+                session.close().await;
+                entries
+            }
+            Some(Via::Ipmitool) => sel::since(&mut tool::Tool { target: &target, suites: self.suites().0 }, &target.endpoint, id).await,
         }
     }
 

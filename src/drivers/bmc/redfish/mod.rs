@@ -1,8 +1,11 @@
 //! BMCs over Redfish: one client per node, tolerant reading, and a reset that is sent once to the target that the service itself names.
 mod client;
 mod faults;
+mod health;
+mod log;
 mod quirks;
 mod read;
+mod retry;
 mod shown;
 mod system;
 mod tls;
@@ -11,7 +14,7 @@ use super::{Bmc, BmcConfig};
 use crate::{
     guards::Permit,
     kinds,
-    model::{BmcView, Certificate, Connect, Fault, FaultKind, NodeName, ResetType, SecretRef, Span},
+    model::{BmcView, Certificate, Connect, Fault, FaultKind, Health, LogEntry, NodeName, ResetType, SecretRef, Span},
 };
 use async_trait::async_trait;
 use client::{Account, Client};
@@ -150,6 +153,8 @@ struct Known {
     uuid: Option<String>,
     /// Of the BMC; `Some(None)`: asked, and it did not say.
     firmware: Option<Option<String>>,
+    /// The entries of its event log.
+    log: Option<String>,
 }
 
 #[async_trait]
@@ -181,6 +186,7 @@ impl Bmc for Redfish {
             power: system.power,
             verbs: verbs.as_deref().map(read::known).unwrap_or_default(),
             reset_marker: system.marker,
+            boot_progress: system.boot_progress,
             product: (!product.is_empty()).then_some(product),
             warnings,
         })
@@ -191,6 +197,14 @@ impl Bmc for Redfish {
         let body = ResetRequestBody { reset_type: Some(spelt(verb)) };
         let body = serde_json::to_vec(&body).expect("BUG: a reset is always JSON");
         self.client.post(&target, body, || permit.spend(self.node.as_ref(), verb)).await
+    }
+
+    async fn health(&self) -> Result<Health, Fault> {
+        self.roll_up().await
+    }
+
+    async fn log_since(&self, id: Option<&str>) -> Result<Vec<LogEntry>, Fault> {
+        self.log_entries_since(id).await
     }
 
     async fn close(&self) {
