@@ -32,6 +32,8 @@ pub async fn serve(rack: Rack, machine: String, socket: UdpSocket, account: (Str
             Err(e) => return Err(e),
         };
         if let Some(answer) = bmc.receive(&buffer[..len]) {
+            // One question at a time, as on real BMCs.
+            tokio::time::sleep(bmc.rack.seen(&bmc.machine).map_or(Duration::ZERO, |seen| seen.spec.quirks.answers_after)).await;
             socket.send_to(&answer, from).await.ok(); // lost, like any datagram
         }
     }

@@ -34,6 +34,8 @@ pub struct Quirks {
     pub missing_after_boot: Vec<String>,
     /// Nothing on it may be evicted (the Kubernetes server reads this).
     pub pdb_blocked: bool,
+    /// The BMC takes this long for every answer (not scaled).
+    pub answers_after: Duration,
     /// The BMC says that it takes IPMI cipher suite 0: anybody, without a password.
     pub cipher_zero: bool,
 }

@@ -119,6 +119,9 @@ fn node(input: &Input<'_>, world: &World<'_>, name: &NodeName) -> CheckedNode {
     }
 }
 
+/// Up to so many nodes, those that are well are lines too.
+const ALL_LISTED: usize = 64;
+
 impl Check {
     /// 0: all ready; 4: none; 5: some.
     pub fn exit_code(&self) -> u8 {
@@ -134,7 +137,10 @@ impl Check {
         let widest = self.nodes.iter().map(|n| n.node.0.chars().count()).max().unwrap_or(0);
         let indent = widest + 2 + 10;
         let protocols: BTreeSet<&str> = self.nodes.iter().flat_map(|n| &n.ways).map(|w| w.protocol.as_str()).collect();
-        for node in &self.nodes {
+        // Of a whole fleet only those are lines that a person has to look at.
+        let listed =
+            |node: &&CheckedNode| self.nodes.len() <= ALL_LISTED || !node.ready || !node.notes.is_empty() || node.ways.iter().any(|w| w.fault.is_some());
+        for node in self.nodes.iter().filter(listed) {
             let _ = write!(out, "{:widest$}  ", node.node);
             match &node.fault {
                 Some(fault) => {
@@ -166,6 +172,10 @@ impl Check {
             cluster.warnings.iter().for_each(|warning| say(warning.clone()));
         }
         let _ = writeln!(out, "{} ready, {} refused in {}", self.ready, self.refused, took(Duration::from_millis(self.took_ms)));
+        let silent = self.nodes.len() - self.nodes.iter().filter(listed).count();
+        if silent > 0 {
+            let _ = writeln!(out, "{} ready and well, not listed; --json has all", plural(silent, "node"));
+        }
         if self.nodes.is_empty() {
             return format!("{} checked: the selection is empty\n", plural(0, "node"));
         }

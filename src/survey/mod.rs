@@ -13,12 +13,15 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     future::Future,
     net::IpAddr,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
-/// Nodes looked at side by side. A BMC bounds its own requests.
-const AT_ONCE: usize = 32;
+/// Nodes looked at side by side. A BMC bounds its own requests; 128 nodes hold up to 640 descriptors, which the usual limit of 1024 bears.
+const AT_ONCE: usize = 128;
 /// Drivers bound every exchange themselves; this only ends a look that one of them forgot to.
 const LIMIT: Duration = Duration::from_secs(90);
 
@@ -27,6 +30,8 @@ const LIMIT: Duration = Duration::from_secs(90);
 pub struct Doors {
     pub clusters: BTreeMap<ClusterName, Result<Arc<dyn Cluster>, Fault>>,
     pub nodes: BTreeMap<NodeName, NodeDoors>,
+    /// Counts the nodes that were looked at, for whoever shows how far it is.
+    pub looked_at: Arc<AtomicUsize>,
 }
 
 #[derive(Default)]
@@ -71,7 +76,13 @@ pub struct Reason {
 pub async fn take(at: Timestamp, doors: &Doors, due: &[Reason], ask: &Ask) -> Survey {
     let clusters = join_all(doors.clusters.iter().map(|(name, driver)| async move { (name.clone(), cluster(name, driver.as_ref()).await) }));
     // Boxed: the future of a node holds those of every driver it asks, and there are many.
-    let nodes = stream::iter(&doors.nodes).map(|(name, node)| Box::pin(async move { (name.clone(), look(name, node, &doors.clusters, due, ask).await) }));
+    let nodes = stream::iter(&doors.nodes).map(|(name, node)| {
+        Box::pin(async move {
+            let seen = look(name, node, &doors.clusters, due, ask).await;
+            doors.looked_at.fetch_add(1, Ordering::Relaxed);
+            (name.clone(), seen)
+        })
+    });
     let nodes = nodes.buffer_unordered(AT_ONCE).collect::<BTreeMap<_, _>>();
     let (clusters, nodes) = futures::join!(clusters, nodes);
     Survey { at, clusters: clusters.into_iter().collect(), nodes }

@@ -4,6 +4,7 @@ use pitstop::wire::{
     ipmi, lan,
     rakp::{Login, OpenAnswer, OpenRequest, Rakp1, Rakp2, Rakp3, Rakp4},
     rmcp::{self, Packet, Plus},
+    sel,
     suite::{Keys, Suite},
 };
 use std::path::Path;
@@ -126,6 +127,7 @@ fn read_all(bytes: &[u8]) {
     ipmi::power_is_on(bytes).ok();
     ipmi::capabilities(bytes).ok();
     ipmi::device(bytes).ok();
+    sel::answer(bytes).ok();
     ipmi::cipher_suites(bytes);
     ipmi::fru_product_at(bytes);
     ipmi::fru_product_serial(bytes);

@@ -56,6 +56,7 @@ async fn handle(State(bmc): State<Arc<Bmc>>, request: Request) -> Response {
         // The connection is from before: it stays open and hears nothing more.
         return std::future::pending().await;
     }
+    tokio::time::sleep(seen.spec.quirks.answers_after).await;
     let Ok(body) = to_bytes(body, BODY_LIMIT).await else {
         return refuse(StatusCode::PAYLOAD_TOO_LARGE, "PayloadTooLarge", "The request body is too large.", &[]);
     };

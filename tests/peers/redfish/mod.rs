@@ -2,6 +2,7 @@
 mod lab;
 pub mod mock;
 mod odd;
+mod replay;
 mod seen;
 pub mod sushy;
 

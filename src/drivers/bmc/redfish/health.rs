@@ -91,3 +91,10 @@ fn note(part: Option<&Value>, kind: &str, parts: &mut Vec<String>) {
         parts.push(line);
     }
 }
+
+/// Of one part, as far as one document goes.
+pub fn read(part: &Value) {
+    let mut parts = Vec::new();
+    note(Some(part), "Part", &mut parts);
+    assert!(!parts.concat().contains(char::is_control), "a terminal would obey it");
+}

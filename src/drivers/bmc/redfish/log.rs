@@ -135,6 +135,17 @@ fn entry(id: &str, doc: &Value) -> LogEntry {
     }
 }
 
+/// Of a page, as far as one document goes.
+pub fn read(page: &Value) {
+    rank_of(page);
+    for member in page.get("Members").and_then(Value::as_array).into_iter().flatten() {
+        if let Some(id) = id(member) {
+            order(&id);
+            assert!(!entry(&id, member).message.contains(char::is_control), "a terminal would obey it");
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

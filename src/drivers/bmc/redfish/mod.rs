@@ -233,5 +233,18 @@ fn spelt(verb: ResetType) -> resource::ResetType {
     }
 }
 
+/// Reads a body as everything that this driver takes bodies for. For fuzzers and replays: the rest of the driver only follows what this finds.
+#[doc(hidden)]
+pub fn read_anything(body: &[u8]) {
+    let Ok(doc) = serde_json::from_slice::<serde_json::Value>(body) else { return };
+    let system = read::System::read(&doc);
+    assert!(system.boot_progress.is_none_or(|text| !text.contains(char::is_control)), "a terminal would obey it");
+    read::members(&doc);
+    read::action_info(&doc).map(|verbs| read::known(&verbs));
+    assert!(!read::Refusal::read(&doc).texts.concat().contains(char::is_control), "a terminal would obey it");
+    log::read(&doc);
+    health::read(&doc);
+}
+
 #[cfg(test)]
 mod tests;
