@@ -35,7 +35,7 @@ impl Picture {
             if daemon.is_some_and(|d| known.is_some_and(|k| !k.contains(d))) {
                 continue;
             }
-            match here.iter().filter(|p| pods::belongs(p).as_ref() == Some(who) && !pods::leaving(p)).next_back() {
+            match here.iter().rfind(|p| pods::belongs(p).as_ref() == Some(who) && !pods::leaving(p)) {
                 None => wrong.push(format!("{who} has no pod here")),
                 Some(pod) if containers(pod) == *before => wrong.push(format!("{who}: pod {} has not started since the boot", pods::name(pod))),
                 Some(pod) if !pods::ready(pod) => wrong.push(format!("{who}: pod {} is not Ready", pods::name(pod))),
