@@ -1,5 +1,5 @@
 //! What can go wrong in the rack, by name (architecture.md, 4). Node 2 is the second machine.
-use super::rack::Quirks;
+use super::rack::{Flaw, Quirks};
 use std::{collections::BTreeSet, str::FromStr, time::Duration};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,10 +13,17 @@ pub enum Fault {
     WrongBmc,
     ShiftedRow,
     NeverBoots,
+    LostDimm,
+    LinkDown,
+    UnitFailed,
+    MountMissing,
+    SlowService,
+    ReadOnlyRoot,
+    ChangedHostKey,
 }
 
 /// Name, and what it does, for `--fault list`.
-pub const FAULTS: [(&str, Fault, &str); 9] = [
+pub const FAULTS: [(&str, Fault, &str); 16] = [
     ("bmc-silent", Fault::BmcSilent, "node 2's BMC never answers"),
     ("bmc-late", Fault::BmcLate, "node 2's BMC obeys 30 s late"),
     ("reset-ignored", Fault::ResetIgnored, "node 2 accepts the graceful verb and does nothing"),
@@ -26,6 +33,13 @@ pub const FAULTS: [(&str, Fault, &str); 9] = [
     ("wrong-bmc", Fault::WrongBmc, "the BMCs of nodes 2 and 3 are swapped in the inventory"),
     ("shifted-row", Fault::ShiftedRow, "host and BMC of nodes 2 to 4 are one row off in the inventory"),
     ("never-boots", Fault::NeverBoots, "node 2 never comes back from its reset"),
+    ("lost-dimm", Fault::LostDimm, "node 2 comes back without DIMM A3"),
+    ("link-down", Fault::LinkDown, "node 2 comes back with eth1 down"),
+    ("unit-failed", Fault::UnitFailed, "node 2 comes back with a failed unit that no check names"),
+    ("mount-missing", Fault::MountMissing, "node 2 comes back without a file system of its fstab"),
+    ("slow-service", Fault::SlowService, "node 2's node-agent takes five minutes to start"),
+    ("read-only-root", Fault::ReadOnlyRoot, "node 2 comes back with its root read-only"),
+    ("changed-host-key", Fault::ChangedHostKey, "node 2 comes back with another SSH host key"),
 ];
 
 impl FromStr for Fault {
@@ -38,6 +52,8 @@ impl FromStr for Fault {
 
 /// The service that `service-missing` takes away.
 pub const SERVICE: &str = "node-agent";
+/// One that runs on every machine and stands in no check.
+pub const UNNAMED: &str = "irqbalance";
 
 /// What the faults make of machine number `n`, counted from 1.
 pub fn quirks(faults: &[Fault], n: usize) -> Quirks {
@@ -56,6 +72,13 @@ pub fn quirks(faults: &[Fault], n: usize) -> Quirks {
             Fault::PdbBlocked => quirks.pdb_blocked = true,
             Fault::ServiceMissing => quirks.missing_after_boot.push(SERVICE.into()),
             Fault::NeverBoots => quirks.never_boots = true,
+            Fault::LostDimm => drop(quirks.flaws.insert(Flaw::LostDimm)),
+            Fault::LinkDown => drop(quirks.flaws.insert(Flaw::LinkDown)),
+            Fault::UnitFailed => quirks.missing_after_boot.push(UNNAMED.into()),
+            Fault::MountMissing => drop(quirks.flaws.insert(Flaw::MountMissing)),
+            Fault::SlowService => quirks.slow = Some((SERVICE.into(), Duration::from_secs(300))),
+            Fault::ReadOnlyRoot => drop(quirks.flaws.insert(Flaw::ReadOnlyRoot)),
+            Fault::ChangedHostKey => drop(quirks.flaws.insert(Flaw::HostKey)),
             Fault::WrongBmc | Fault::ShiftedRow => {}
         }
     }

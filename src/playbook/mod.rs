@@ -79,8 +79,9 @@ impl Kinds {
 }
 
 /// Name and text of the playbooks that ship.
-pub const BUILT_IN: [(&str, &str); 4] = [
+pub const BUILT_IN: [(&str, &str); 5] = [
     ("reboot", include_str!("../../playbooks/reboot.toml")),
+    ("os-patch", include_str!("../../playbooks/os-patch.toml")),
     ("power-cycle", include_str!("../../playbooks/power-cycle.toml")),
     ("evacuate", include_str!("../../playbooks/evacuate.toml")),
     ("return", include_str!("../../playbooks/return.toml")),
