@@ -7,14 +7,18 @@ use crate::{
 };
 use async_trait::async_trait;
 
+pub mod command;
 pub mod firmware_below;
 pub mod kernel_outdated;
+pub mod packages_pending;
 pub mod reboot_required;
 pub mod uptime_over;
 // line 1 of a new reason: `pub mod <name>;`
 
 pub const KINDS: &[Kind<dyn Due>] = &[
     Kind::of::<reboot_required::Config>(),
+    Kind::of::<packages_pending::Config>(),
+    Kind::of::<command::Config>(),
     Kind::of::<kernel_outdated::Config>(),
     Kind::of::<uptime_over::Config>(),
     Kind::of::<firmware_below::Config>(),

@@ -1,5 +1,5 @@
 //! What can go wrong in the rack, by name (architecture.md, 4). Node 2 is the second machine.
-use super::rack::Quirks;
+use super::rack::{Flaw, Quirks};
 use std::{collections::BTreeSet, str::FromStr, time::Duration};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +19,13 @@ pub enum Fault {
     UpdateRestartsBmc,
     UpdatePullOnly,
     OvsDown,
+    LostDimm,
+    LinkDown,
+    UnitFailed,
+    MountMissing,
+    SlowService,
+    ReadOnlyRoot,
+    ChangedHostKey,
     /// One that a cluster's server knows by its name.
     Cluster(&'static str),
 }
@@ -34,6 +41,13 @@ pub const FAULTS: &[(&str, Fault, &str)] = &[
     ("wrong-bmc", Fault::WrongBmc, "the BMCs of nodes 2 and 3 are swapped in the inventory"),
     ("shifted-row", Fault::ShiftedRow, "host and BMC of nodes 2 to 4 are one row off in the inventory"),
     ("never-boots", Fault::NeverBoots, "node 2 never comes back from its reset"),
+    ("lost-dimm", Fault::LostDimm, "node 2 comes back without DIMM A3"),
+    ("link-down", Fault::LinkDown, "node 2 comes back with eth1 down"),
+    ("unit-failed", Fault::UnitFailed, "node 2 comes back with a failed unit that no check names"),
+    ("mount-missing", Fault::MountMissing, "node 2 comes back without a file system of its fstab"),
+    ("slow-service", Fault::SlowService, "node 2's node-agent takes five minutes to start"),
+    ("read-only-root", Fault::ReadOnlyRoot, "node 2 comes back with its root read-only"),
+    ("changed-host-key", Fault::ChangedHostKey, "node 2 comes back with another SSH host key"),
     ("update-live", Fault::UpdateLive, "somebody else's firmware update is being written on node 2"),
     ("update-staged", Fault::UpdateStaged, "somebody else's firmware update waits for a reset of node 2"),
     ("update-fails", Fault::UpdateFails, "every firmware update of node 2 ends in an error"),
@@ -58,6 +72,8 @@ impl FromStr for Fault {
 
 /// The service that `service-missing` takes away.
 pub const SERVICE: &str = "node-agent";
+/// One that runs on every machine and stands in no check.
+pub const UNNAMED: &str = "irqbalance";
 
 /// What the faults make of machine number `n`, counted from 1.
 pub fn quirks(faults: &[Fault], n: usize) -> Quirks {
@@ -82,6 +98,13 @@ pub fn quirks(faults: &[Fault], n: usize) -> Quirks {
             Fault::UpdateRestartsBmc => quirks.update_restarts_bmc = true,
             Fault::UpdatePullOnly => quirks.update_pull_only = true,
             Fault::OvsDown => quirks.missing_after_boot.push("ovs-webapp-api".into()),
+            Fault::LostDimm => drop(quirks.flaws.insert(Flaw::LostDimm)),
+            Fault::LinkDown => drop(quirks.flaws.insert(Flaw::LinkDown)),
+            Fault::UnitFailed => quirks.missing_after_boot.push(UNNAMED.into()),
+            Fault::MountMissing => drop(quirks.flaws.insert(Flaw::MountMissing)),
+            Fault::SlowService => quirks.slow = Some((SERVICE.into(), Duration::from_secs(300))),
+            Fault::ReadOnlyRoot => drop(quirks.flaws.insert(Flaw::ReadOnlyRoot)),
+            Fault::ChangedHostKey => drop(quirks.flaws.insert(Flaw::HostKey)),
             Fault::WrongBmc | Fault::ShiftedRow | Fault::Cluster(_) => {}
         }
     }

@@ -31,6 +31,10 @@ pub struct Quirks {
     /// Verbs the BMC accepts and ignores.
     pub ignored: BTreeSet<String>,
     pub never_boots: bool,
+    /// What is otherwise after a boot.
+    pub flaws: BTreeSet<Flaw>,
+    /// A service that takes so long to start after a boot (scaled).
+    pub slow: Option<(String, Duration)>,
     /// Services that do not come back after a boot.
     pub missing_after_boot: Vec<String>,
     /// Nothing on it may be evicted (the Kubernetes server reads this).
@@ -49,6 +53,16 @@ pub struct Quirks {
     pub update_pull_only: bool,
     /// The BMC says that it takes IPMI cipher suite 0: anybody, without a password.
     pub cipher_zero: bool,
+}
+
+/// What a boot may bring to light.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Flaw {
+    LostDimm,
+    LinkDown,
+    MountMissing,
+    ReadOnlyRoot,
+    HostKey,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,11 +108,18 @@ pub struct Seen {
     pub services: Vec<(String, bool)>,
     pub running: Vec<String>,
     pub flash: Flash,
+    /// How much faster time runs.
+    pub scale: f64,
 }
 impl Seen {
     /// Its BMC says nothing: broken, or restarting.
     pub fn silent(&self) -> bool {
         self.spec.quirks.bmc_silent || self.flash.back_at.is_some()
+    }
+    /// Still starting.
+    pub fn slow(&self, service: &str) -> bool {
+        let slow = self.spec.quirks.slow.as_ref().filter(|(name, _)| name == service);
+        slow.is_some_and(|(_, takes)| self.boots > 0 && self.uptime < takes.mul_f64(self.scale))
     }
 }
 
@@ -196,7 +217,7 @@ impl Rack {
 
     pub fn seen(&self, name: &str) -> Option<Seen> {
         self.tick();
-        self.state().machines.get(name).map(Machine::seen)
+        self.state().machines.get(name).map(|m| m.seen(self.pace.scale))
     }
 
     /// A power verb reaches the BMC of `name`, in Redfish's words, `via` `redfish`, `ipmi` or `ssh`. It is logged whatever the answer is.
@@ -237,6 +258,13 @@ impl Rack {
         }
     }
 
+    /// Somebody repaired it on the host.
+    pub fn mend(&self, name: &str, flaw: Flaw) {
+        if let Some(machine) = self.state().machines.get_mut(name) {
+            machine.spec.quirks.flaws.remove(&flaw);
+        }
+    }
+
     /// A write to a cluster's API, in words: `cordon edge-02`.
     pub fn api_write(&self, name: &str, what: &str) {
         self.record(name, "api-write", json!({ "what": what }));
@@ -264,7 +292,7 @@ impl Rack {
 }
 
 impl Machine {
-    fn seen(&self) -> Seen {
+    fn seen(&self, scale: f64) -> Seen {
         let missing = |s: &String| self.boots > 0 && self.spec.quirks.missing_after_boot.contains(s);
         Seen {
             spec: self.spec.clone(),
@@ -277,6 +305,7 @@ impl Machine {
             services: self.spec.services.iter().map(|s| (s.clone(), !missing(s))).collect(),
             running: self.running.clone(),
             flash: self.flash.clone(),
+            scale,
         }
     }
 

@@ -147,7 +147,7 @@ fn names(order: &Order) -> io::Result<Vec<(String, &'static Kind)>> {
 }
 
 fn machine(order: &Order, n: usize, name: &str, kind: &Kind) -> MachineSpec {
-    let services = ["multipathd", faults::SERVICE, "sshd"].iter().chain(kind.services);
+    let services = ["multipathd", faults::SERVICE, faults::UNNAMED, "sshd"].iter().chain(kind.services);
     MachineSpec {
         name: name.into(),
         uuid: uuid::Uuid::new_v4().to_string(),

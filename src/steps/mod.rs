@@ -20,6 +20,7 @@ use std::sync::Arc;
 pub mod baseline;
 pub mod enable;
 pub mod evacuate;
+pub mod exec;
 pub mod firmware;
 pub mod preflight;
 mod repair;
@@ -32,6 +33,7 @@ pub const KINDS: &[Kind<dyn Step>] = &[
     Kind::of::<preflight::Config>(),
     Kind::of::<baseline::Config>(),
     Kind::of::<evacuate::Config>(),
+    Kind::of::<exec::Config>(),
     Kind::of::<reset::Config>(),
     Kind::of::<verify::Config>(),
     Kind::of::<enable::Config>(),

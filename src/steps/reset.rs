@@ -2,12 +2,15 @@
 //! Done when the node has booted anew; a rung is sent at most once, and after an answer that never came only watched.
 use super::{Cx, Next, Step, preflight::waits_or_holds};
 use crate::{
+    due::{self, Due, DueAnswer, DueProbe},
     guards::{
         self, Permit, Readings,
         flash::{Flash, SILENCE},
     },
     kinds,
-    model::{Act, Answer, Apply, Blocker, Done, Fault, FaultKind, HostView, Loan, LoanId, Past, Power, Repeat, ResetType, Span, TimeScale, Timestamp, since},
+    model::{
+        Act, Answer, Apply, Blocker, Done, Fault, FaultKind, HostView, Loan, LoanId, Past, Power, Repeat, ResetType, Setting, Span, TimeScale, Timestamp, since,
+    },
 };
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -31,6 +34,9 @@ pub struct Config {
     /// Longer than the slowest BMC takes to obey: a verb in doubt is only watched this long.
     #[serde(default = "ten_minutes")]
     pub quiet: Span,
+    /// Only if one of these reasons is there when it comes to it: `["reboot-required"]`. Without it always.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub when: Vec<String>,
 }
 fn ten_minutes() -> Span {
     Span::minutes(10)
@@ -57,6 +63,9 @@ impl kinds::Config<dyn Step> for Config {
         Box::new(Reset { config: self, permit: PermitHeld::default(), off_before: Mutex::new(false) })
     }
     fn validate(&self) -> Result<(), String> {
+        if let Some(odd) = self.when.iter().find(|w| reason(w).is_err()) {
+            return Err(format!("`{odd}` in `when` is no reason that stands alone: such as reboot-required or kernel-outdated"));
+        }
         // A BMC that obeys late must not be overtaken by force.
         if self.graceful < self.quiet {
             return Err(format!("graceful = \"{}\" is shorter than quiet = \"{}\": a late BMC would be overtaken by force", self.graceful, self.quiet));
@@ -64,6 +73,22 @@ impl kinds::Config<dyn Step> for Config {
         Ok(())
     }
 }
+fn reason(name: &str) -> Result<Box<dyn Due>, String> {
+    kinds::make(due::KINDS, &Setting { kind: name.to_owned(), body: json!({}) })
+}
+/// Why it is not needed, if it is not. What cannot be asked is neither yes nor no.
+async fn needless(when: &[String], cx: &Cx) -> Result<Option<Vec<String>>, Fault> {
+    let mut why = Vec::new();
+    for name in when {
+        let reason = reason(name).map_err(|e| Fault::new(FaultKind::Invalid, e))?;
+        match reason.look(&DueProbe { node: &cx.node, host: cx.host.as_deref(), view: None }).await? {
+            DueAnswer::Due(_) => return Ok(None),
+            DueAnswer::NotDue(said) => why.push(format!("{name}: {said}")),
+        }
+    }
+    Ok((!when.is_empty()).then_some(why))
+}
+
 struct Reset {
     config: Config,
     permit: PermitHeld,
@@ -368,6 +393,11 @@ impl PermitHeld {
 #[async_trait]
 impl Step for Reset {
     async fn look(&self, cx: &Cx, past: &Past, now: Timestamp) -> Result<Next, Fault> {
+        if past.power_acts().next().is_none()
+            && let Some(why) = needless(&self.config.when, cx).await?
+        {
+            return Ok(Next::Done(json!({ "not_needed": why })));
+        }
         let readings = cx.read(past).await;
         let mut seen = Seen::of(&readings);
         seen.off_before = std::mem::replace(&mut *self.off_before.lock().expect("BUG: poisoned"), seen.power == Power::Off);

@@ -156,7 +156,11 @@ impl Step for Verify {
             self.power.keep(guards::permit(&cx.node, ResetType::On, &seen)?);
             return Ok(Next::Act(vec![(act, Value::Null)]));
         }
-        if let Err(next) = judge(cx, &seen, past) {
+        if let Err(mut next) = judge(cx, &seen, past) {
+            // A host that is still starting says what it is waiting for.
+            if let (Next::Wait(blockers), Some(Ok(_))) = (&mut next, &seen.host) {
+                blockers.extend(found.wrong);
+            }
             return Ok(self.not_yet(next));
         }
         if let Some(next) = firmware::unverified(cx, past).await? {

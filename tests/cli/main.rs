@@ -4,6 +4,7 @@ mod configuration;
 mod demo;
 mod demo_clusters;
 mod faults;
+mod health;
 mod join;
 mod locked;
 mod openvcloud;

@@ -1,6 +1,8 @@
 //! What a command on a simulated machine sees: a tree of the files that say which machine this is, tools that answer from it, and processes that die with it.
-use crate::lab::rack::{Rack, Seen};
+use super::hardware;
+use crate::lab::rack::{Flaw, Rack, Seen};
 use std::{
+    collections::BTreeMap,
     fmt::Write as _,
     fs, io,
     os::unix::fs::PermissionsExt,
@@ -22,14 +24,16 @@ const TOOLS: [(&str, &[&str]); 3] = [
 /// From `systemctl reboot` to the first thing that stops.
 const ANSWERED: Duration = Duration::from_millis(150);
 const KERNEL: &str = "6.1.0-lab-amd64";
+/// What apt-get would upgrade on a machine of a fresh lab.
+const PENDING: &str = "openssl 3.0.15-1\nlinux-image-amd64 6.1.119-1\n";
 
 pub struct Machine {
     rack: Rack,
     name: String,
     root: PathBuf,
     bin: PathBuf,
-    /// One writer of the tree at a time.
-    writing: Mutex<()>,
+    /// One writer of the tree at a time; what it wrote last.
+    writing: Mutex<BTreeMap<PathBuf, String>>,
     /// Names of files in the making.
     made: AtomicU64,
     /// Services that were stopped on the host since it booted.
@@ -43,7 +47,7 @@ impl Machine {
         let (root, bin) = (dir.join("root"), dir.join("bin"));
         fs::create_dir_all(&root)?;
         fs::create_dir_all(&bin)?;
-        for (script, names) in TOOLS.iter().chain(more) {
+        for (script, names) in TOOLS.iter().chain(&hardware::TOOLS).chain(more) {
             for tool in *names {
                 let path = bin.join(tool);
                 fs::write(&path, script)?;
@@ -52,6 +56,7 @@ impl Machine {
         }
         let machine = Machine { rack, name, root, bin, writing: Mutex::default(), made: AtomicU64::new(0), stopped: Mutex::default() };
         machine.write()?;
+        fs::write(machine.root.join("packages"), PENDING)?;
         Ok(machine)
     }
 
@@ -72,6 +77,10 @@ impl Machine {
             }
         }
         for ask in self.take("asks") {
+            if ask.starts_with("mount ") {
+                self.rack.mend(&self.name, Flaw::MountMissing);
+                continue;
+            }
             let (verb, unit) = ask.split_once(' ').unwrap_or((&ask, ""));
             self.service(seen, unit.trim_end_matches(".service"), verb != "stop");
         }
@@ -89,6 +98,11 @@ impl Machine {
         text.lines().map(str::to_owned).collect()
     }
 
+    /// Something with another key answers since it booted.
+    pub fn other_host_key(&self) -> bool {
+        self.rack.seen(&self.name).is_some_and(|seen| seen.boots > 0 && seen.spec.quirks.flaws.contains(&Flaw::HostKey))
+    }
+
     fn service(&self, seen: &Seen, service: &str, active: bool) {
         self.rack.set_service(&self.name, service, active);
         let mut stopped = self.stopped(seen);
@@ -102,6 +116,10 @@ impl Machine {
     fn stopped(&self, seen: &Seen) -> std::sync::MutexGuard<'_, (String, Vec<String>)> {
         let mut stopped = self.stopped.lock().unwrap_or_else(|e| e.into_inner());
         if stopped.0 != seen.boot_id {
+            // Both live in memory on a real machine.
+            for flag in ["run/reboot-required", "run/reboot-required.pkgs"] {
+                fs::remove_file(self.root.join(flag)).ok(); // most often there is none
+            }
             *stopped = (seen.boot_id.clone(), Vec::new());
         }
         stopped
@@ -109,7 +127,7 @@ impl Machine {
 
     /// The tree as of now.
     fn write(&self) -> io::Result<()> {
-        let _alone = self.writing.lock().unwrap_or_else(|e| e.into_inner());
+        let mut written = self.writing.lock().unwrap_or_else(|e| e.into_inner());
         let seen = self.rack.seen(&self.name).ok_or_else(|| io::Error::other(format!("the rack has no machine {}", self.name)))?;
         let uptime = seen.uptime.as_secs_f64();
         let stopped = self.stopped(&seen).1.clone();
@@ -118,7 +136,7 @@ impl Machine {
             let state = if stopped.contains(service) {
                 "inactive"
             } else if *active {
-                "active"
+                if seen.slow(service) { "activating" } else { "active" }
             } else {
                 "failed"
             };
@@ -129,11 +147,11 @@ impl Machine {
         let vms = seen.running.iter().filter_map(|what| what.strip_prefix("vm "));
         let guests: String = vms.enumerate().map(|(i, vm)| format!("{} /usr/bin/qemu-system-x86_64 -name guest={vm}\n", 2000 + i)).collect();
         let spec = &seen.spec;
-        for (path, text) in [
+        let hardware = hardware::files(&seen, KERNEL);
+        let own = [
             ("proc/sys/kernel/random/boot_id", &seen.boot_id),
             ("proc/sys/kernel/hostname", &self.name),
             ("proc/uptime", &format!("{uptime:.2} {uptime:.2}")),
-            ("proc/mounts", &"/dev/nvme0n1p2 / ext4 rw 0 0".to_owned()),
             ("etc/machine-id", &spec.machine_id),
             ("etc/hostname", &self.name),
             ("sys/class/dmi/id/product_uuid", &spec.uuid),
@@ -145,8 +163,13 @@ impl Machine {
             ("people", &String::new()),
             ("guests", &guests),
             ("units", &units),
-        ] {
+        ];
+        for (path, text) in own.into_iter().chain(hardware.iter().map(|(path, text)| (*path, text))) {
             let path = self.root.join(path);
+            if written.get(&path) == Some(text) {
+                continue;
+            }
+            written.insert(path.clone(), text.clone());
             if let Some(parent) = path.parent() {
                 fs::create_dir_all(parent)?;
             }

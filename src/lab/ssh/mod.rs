@@ -1,6 +1,7 @@
 //! The machines' SSH: one server per machine on loopback, as long as its OS runs.
 //! Commands run in a real `sh` of the computer the lab is on, with the tools first in PATH that say which machine this is (`machine.rs`).
 //! Whoever holds the lab's client key may thus run anything as the user who started the lab; it listens on loopback alone.
+mod hardware;
 mod machine;
 
 use super::rack::Rack;
@@ -48,16 +49,19 @@ pub struct Server {
 pub async fn serve(server: Server, listener: TcpListener) -> io::Result<()> {
     let address = listener.local_addr()?;
     let machine = Arc::new(Machine::prepare(server.rack, server.machine, &server.dir, server.tools)?);
-    let config = Arc::new(server::Config {
-        server_id: russh::SshId::Standard("SSH-2.0-pitstop_lab".into()),
-        methods: MethodSet::from(&[MethodKind::PublicKey][..]),
-        auth_rejection_time: Duration::from_millis(200),
-        auth_rejection_time_initial: Some(Duration::ZERO),
-        inactivity_timeout: None,
-        nodelay: true,
-        keys: vec![server.host_key],
-        ..server::Config::default()
-    });
+    let config = |key: PrivateKey| {
+        Arc::new(server::Config {
+            server_id: russh::SshId::Standard("SSH-2.0-pitstop_lab".into()),
+            methods: MethodSet::from(&[MethodKind::PublicKey][..]),
+            auth_rejection_time: Duration::from_millis(200),
+            auth_rejection_time_initial: Some(Duration::ZERO),
+            inactivity_timeout: None,
+            nodelay: true,
+            keys: vec![key],
+            ..server::Config::default()
+        })
+    };
+    let (usual, other) = (config(server.host_key), config(new_key("other")));
     let mut listening = Some(listener);
     loop {
         let open = match listening.take() {
@@ -67,6 +71,7 @@ pub async fn serve(server: Server, listener: TcpListener) -> io::Result<()> {
         // Dropping the set cuts every connection and its commands.
         let mut links = JoinSet::new();
         let boot = machine.boot();
+        let config = if machine.other_host_key() { &other } else { &usual };
         // Not only while it is up: a scaled boot may be over between two looks.
         while boot.is_some() && machine.boot() == boot {
             tokio::select! {
@@ -74,7 +79,7 @@ pub async fn serve(server: Server, listener: TcpListener) -> io::Result<()> {
                     let Ok((stream, _)) = accepted else { continue };
                     if machine.boot() != boot { break }
                     let asked = Asked { machine: Arc::clone(&machine), key: server.authorized_key.clone() };
-                    links.spawn(link(Arc::clone(&config), stream, asked));
+                    links.spawn(link(Arc::clone(config), stream, asked));
                 }
                 Some(_) = links.join_next() => {}
                 () = tokio::time::sleep(LOOK) => {}

@@ -1,0 +1,14 @@
+#!/bin/sh
+# Stands for the tools that say what hardware a machine has; mount asks for a file system of its fstab.
+tool=${0##*/}
+case $tool in
+  ip) case " $* " in *" route "*) tool=route ;; *) tool=addr ;; esac ;;
+  dmesg) exit 0 ;;
+  mount)
+    for target in "$@"; do :; done
+    grep -q " $target " "$LAB_ROOT/etc/fstab" || { echo "mount: $target: can't find in /etc/fstab." >&2; exit 32; }
+    printf 'mount %s\n' "$target" >>"$LAB_ROOT/asks"
+    exit 0 ;;
+esac
+PATH=${PATH#*:}
+exec cat "$LAB_ROOT/out/$tool"

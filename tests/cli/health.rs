@@ -1,0 +1,98 @@
+//! What comes back otherwise than it went is held with the line that explains it, or repaired and enabled, as configured; patches run once.
+use crate::{
+    demo::Demo,
+    rig::{Lab, text},
+};
+use std::{fs, thread};
+
+#[test]
+fn what_is_lost_is_held_with_the_line_that_explains_it() {
+    let faults = [
+        ("lost-dimm", "dimm:A3: DIMM A3 is gone, was 64 GB 3200", "--accept 'dimm:A3'"),
+        ("link-down", "link:eth1: link eth1 is down, was up at 25000 Mb/s", "--accept 'link:eth1'"),
+        ("unit-failed", "unit:irqbalance.service: unit irqbalance.service is failed, was active", "--accept 'unit:irqbalance.service'"),
+        ("mount-missing", "mount:/var/lib/data: mount /var/lib/data is gone", "--accept 'mount:/var/lib/data'"),
+        ("read-only-root", "mount:/: mount / is read-only, was writable", "--accept 'mount:/'"),
+        ("changed-host-key", "host key", "pitstop release edge-02"),
+    ];
+    // A few at a time: most of it is waiting.
+    for some in faults.chunks(3) {
+        thread::scope(|scope| {
+            for (fault, line, next) in some {
+                scope.spawn(move || {
+                    let demo = Demo::run(&["--fault", fault]);
+                    assert_eq!(demo.said.code, 5, "{fault}: {}", demo.said.all());
+                    assert_eq!(demo.ends()["edge-02"], "held", "{fault}");
+                    demo.said.says("HELD      at verify");
+                    demo.said.says(line);
+                    demo.said.says(next);
+                    assert_eq!(demo.rack.service("edge-02").as_deref(), Some("cordon"), "{fault}: it stays out");
+                    assert_eq!(demo.rack.boots("edge-02").len(), 1, "{fault}");
+                    demo.rack.nothing_lost();
+                });
+            }
+        });
+    }
+}
+
+#[test]
+fn a_slow_service_is_waited_for() {
+    let demo = Demo::run(&["--fault", "slow-service"]);
+    assert_eq!(demo.said.code, 0, "{}", demo.said.all());
+    assert_eq!(demo.ends()["edge-02"], "done");
+    let waits: Vec<String> = demo.events.iter().filter(|e| e["event"] == "wait_changed" && e["node"] == "edge-02").map(|e| e["blockers"].to_string()).collect();
+    assert!(waits.iter().any(|w| w.contains("node-agent") && w.contains("activating")), "{waits:?}");
+}
+
+/// The same faults, with an inventory that asks for repair.
+#[test]
+fn what_can_be_repaired_is_repaired_once_and_enabled() {
+    let lab = Lab::start(3, &["unit-failed", "mount-missing"]);
+    let path = lab.path("inventory/rack.toml");
+    let checks = "\n[[checks]]\nat = \"booted\"\nsystemd = { no_failed = true, repair = true }\n\n[[checks]]\nat = \"booted\"\nmounts = { fstab = true, repair = true }\n";
+    fs::write(&path, fs::read_to_string(&path).unwrap() + checks).unwrap();
+    let events = lab.ask(&["run", "reboot", "edge-02", "--json"]).ends(0).lines();
+    let repairs: Vec<String> = events.iter().filter(|e| e["event"] == "act_intended" && e["act"]["to"] == "check").map(|e| text(&e["act"]["what"])).collect();
+    assert_eq!(repairs.len(), 2, "once each: {repairs:?}");
+    assert!(repairs.iter().any(|r| r.ends_with("restart irqbalance.service")) && repairs.iter().any(|r| r.ends_with("mount /var/lib/data")), "{repairs:?}");
+    lab.rack().in_service("edge-02");
+    assert_eq!(lab.rack().boots("edge-02").len(), 1);
+}
+
+/// A person looks at the DIMM and takes the machine as it is.
+#[test]
+fn a_difference_is_accepted_one_by_one() {
+    let lab = Lab::start(3, &["lost-dimm"]);
+    lab.ask(&["run", "reboot", "edge-02"]).ends(5).says("memory: 439.4 GiB, was 503.4 GiB");
+    lab.ask(&["release", "edge-02", "verify", "--accept", "dimm:A3"]).ends(5).says("HELD      at verify: memory: 439.4 GiB, was 503.4 GiB");
+    lab.ask(&["release", "edge-02", "verify", "--accept", "dimm:A3", "--accept", "memory:total"]).ends(0);
+    lab.rack().in_service("edge-02");
+    assert_eq!(lab.rack().boots("edge-02").len(), 1);
+}
+
+/// Must-show 4.
+#[test]
+fn os_patch_twice_the_second_finds_nothing_due() {
+    let lab = Lab::start(2, &[]);
+    lab.ask(&["plan", "os-patch", "--all"]).ends(0).says("2 packages: openssl linux-image-amd64");
+    let first = lab.ask(&["run", "os-patch", "--all", "--json"]).ends(0);
+    let ran: Vec<_> = first.lines().into_iter().filter(|e| e["event"] == "act_intended" && e["act"]["to"] == "host").collect();
+    assert_eq!(ran.len(), 2, "once a node: {ran:?}");
+    let before = lab.rack();
+    for node in ["edge-01", "edge-02"] {
+        assert_eq!(before.boots(node).len(), 1, "{node}: the new kernel asked for it");
+        before.in_service(node);
+    }
+    let second = lab.ask(&["run", "os-patch", "--all"]).ends(0);
+    second.says("apt-get would upgrade nothing");
+    // The run's own lock in the cluster, taken and given back; no node.
+    let new = &lab.rack().0[before.0.len()..];
+    assert!(new.iter().all(|l| l["what"].as_str().is_some_and(|w| w.contains("lease"))), "{new:?}");
+
+    // Without a new kernel nothing is reset.
+    fs::write(lab.path("machines/edge-01/root/packages"), "openssl 3.0.16-1\n").unwrap();
+    lab.ask(&["run", "os-patch", "edge-01"]).ends(0);
+    assert_eq!(lab.rack().boots("edge-01").len(), 1, "patched, and not reset");
+    assert_eq!(lab.rack().verbs("edge-01"), before.verbs("edge-01"));
+    lab.rack().in_service("edge-01");
+}
