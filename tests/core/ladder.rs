@@ -144,6 +144,7 @@ fn the_ladder_never_sends_what_it_must_not() {
             then: c.of(&[Then::Force, Then::Hold]),
             graceful: c.of(&[Span::minutes(10), Span::minutes(20)]),
             quiet: c.of(&[Span::minutes(10), Span::minutes(5)]),
+            when: vec![],
         };
         let marked = c.roll(4) > 0;
         let now = Timestamp::from_second(1_800_000_000).unwrap();

@@ -40,7 +40,7 @@ fn leaves(view: &NodeView) -> bool {
 fn listed(view: &NodeView) -> bool {
     view.workloads.iter().any(|w| w.name == "shop/extra")
 }
-fn forbids<'a>(view: &'a NodeView) -> Option<&'a str> {
+fn forbids(view: &NodeView) -> Option<&str> {
     view.impossible.iter().find(|b| b.object == "pod shop/extra").map(|b| b.why.as_str())
 }
 fn noted(view: &NodeView, what: &str) -> bool {
