@@ -13,10 +13,14 @@ pub enum Fault {
     WrongBmc,
     ShiftedRow,
     NeverBoots,
+    BootOverridePxe,
+    RaidRebuilding,
+    SelfOnNode,
+    Hung,
 }
 
 /// Name, and what it does, for `--fault list`.
-pub const FAULTS: [(&str, Fault, &str); 9] = [
+pub const FAULTS: [(&str, Fault, &str); 13] = [
     ("bmc-silent", Fault::BmcSilent, "node 2's BMC never answers"),
     ("bmc-late", Fault::BmcLate, "node 2's BMC obeys 30 s late"),
     ("reset-ignored", Fault::ResetIgnored, "node 2 accepts the graceful verb and does nothing"),
@@ -26,6 +30,10 @@ pub const FAULTS: [(&str, Fault, &str); 9] = [
     ("wrong-bmc", Fault::WrongBmc, "the BMCs of nodes 2 and 3 are swapped in the inventory"),
     ("shifted-row", Fault::ShiftedRow, "host and BMC of nodes 2 to 4 are one row off in the inventory"),
     ("never-boots", Fault::NeverBoots, "node 2 never comes back from its reset"),
+    ("boot-override-pxe", Fault::BootOverridePxe, "node 2 would boot from the network at its next reset, once"),
+    ("raid-rebuilding", Fault::RaidRebuilding, "a mirror of node 2 lacks a disk and rebuilds"),
+    ("self-on-node", Fault::SelfOnNode, "pitstop itself runs on node 2"),
+    ("hung", Fault::Hung, "node 2 hangs: nothing on it answers, its power is on"),
 ];
 
 impl FromStr for Fault {
@@ -56,6 +64,10 @@ pub fn quirks(faults: &[Fault], n: usize) -> Quirks {
             Fault::PdbBlocked => quirks.pdb_blocked = true,
             Fault::ServiceMissing => quirks.missing_after_boot.push(SERVICE.into()),
             Fault::NeverBoots => quirks.never_boots = true,
+            Fault::BootOverridePxe => quirks.boot_pxe = true,
+            Fault::RaidRebuilding => quirks.rebuilding = true,
+            Fault::SelfOnNode => quirks.is_this_computer = true,
+            Fault::Hung => quirks.hung = true,
             Fault::WrongBmc | Fault::ShiftedRow => {}
         }
     }

@@ -68,6 +68,7 @@ fn plan(input: &Input<'_>, world: &World<'_>, cluster: &ClusterName, selected: &
             inherits: history.inherits,
             inherits_from: history.inherits_from,
             resets_today: history.resets_today,
+            relaxed: node.relaxed.clone(),
             expect: evidence::expect(seen, &chain, playbook),
         };
         (name, planned)
@@ -86,6 +87,7 @@ fn plan(input: &Input<'_>, world: &World<'_>, cluster: &ClusterName, selected: &
         steps,
         forward: number(forward),
         limits: playbook.limits.clone(),
+        due: playbook.reasons.clone(),
         nodes: nodes.collect(),
         skipped,
         notes,

@@ -1,7 +1,7 @@
 //! Preflight's verdict on one node, over a survey: may a run touch it? `plan` and `check` show it; the preflight step and the guards ask again.
 use super::{ClusterInput, History, Input, NO_CLUSTER, NodeInput, Note};
 use crate::model::{
-    BmcView, Boot, Chain, ClusterName, Fault, FaultKind, Identity, NodeName, NodeSurvey, NodeView, Power, Survey, WaySeen,
+    BmcView, Boot, Chain, ClusterName, Fault, FaultKind, Identity, NodeName, NodeSurvey, NodeView, Power, Relax, Survey, WaySeen,
     chain::{self, BMC},
 };
 use std::collections::BTreeMap;
@@ -20,11 +20,22 @@ pub struct World<'a> {
     clusters: &'a BTreeMap<ClusterName, ClusterInput>,
     /// Identity values that two machines claim.
     shared: Vec<String>,
+    /// The playbook changes power, or nobody said (check): what stands against that is judged.
+    powers: bool,
+    /// A boot override is put aside by the run itself.
+    clears_boot: bool,
 }
 
 impl<'a> World<'a> {
     pub fn of(input: &'a Input<'_>) -> World<'a> {
-        World { survey: input.survey, clusters: &input.clusters, shared: shared(input.survey) }
+        let steps = || input.playbook.steps.iter().map(|s| &s.step);
+        World {
+            survey: input.survey,
+            clusters: &input.clusters,
+            shared: shared(input.survey),
+            powers: input.playbook.name.is_empty() || steps().any(|s| s.kind == "reset" || s.kind == "firmware"),
+            clears_boot: steps().any(|s| s.body.get("boot_override").is_some_and(|v| v == "clear")),
+        }
     }
 
     /// Those of the shared values that concern this node.
@@ -53,6 +64,7 @@ impl<'a> World<'a> {
         };
         if let Some(chain) = chain {
             faults.extend(disagreement(seen).or_else(|| powered(seen, name, history, &mut notes)));
+            faults.extend(self.at_power(seen, name, node, &mut notes));
             if faults.is_empty() {
                 return Ok(Verdict { chain, notes });
             }
@@ -60,6 +72,24 @@ impl<'a> World<'a> {
         let mut faults = faults.into_iter();
         let first = faults.next().unwrap_or_else(|| Fault::new(FaultKind::Invalid, format!("BUG: {name} was refused without a reason")));
         Err(faults.fold(first, |first, also| first.cause(format!("also {also}"))))
+    }
+
+    /// What would stand against power now (safety.md, 14 to 16). A person may have relaxed it by name; a node that power is not asked of bears it.
+    fn at_power(&self, seen: &NodeSurvey, name: &NodeName, node: &NodeInput, notes: &mut Vec<Note>) -> Vec<Fault> {
+        let mut faults = Vec::new();
+        for refused in &seen.at_power.refused {
+            match refused.relax {
+                _ if !self.powers => notes.push(note(name, format!("power would be refused: {}", refused.fault))),
+                Some(relax) if node.relaxed.contains(&relax) => {
+                    notes.push(note(name, format!("relaxed by name ({relax}): {}", refused.fault)));
+                }
+                Some(Relax::BootOrder) if self.clears_boot && seen.at_power.boot.as_ref().is_some_and(|b| !b.is_off()) => {
+                    notes.push(note(name, format!("{}; it is put aside and given back", refused.fault.what)));
+                }
+                _ => faults.push(refused.fault.clone()),
+            }
+        }
+        faults
     }
 
     /// One proven way in; the other is checked where the inventory names it.

@@ -8,9 +8,10 @@ use crate::{
         host::Host,
         net::Net,
     },
-    guards::{Pins, Readings, readings},
+    due::Due,
+    guards::{self, Permit, Pins, Readings, moment, readings},
     kinds::Kind,
-    model::{Act, Blocker, ClusterName, Fault, FaultKind, Loan, LoanId, NodeName, Past, TimeScale, Timestamp},
+    model::{Act, Blocker, ClusterName, DataStore, Fault, FaultKind, Loan, LoanId, NodeName, Past, ResetType, TimeScale, Timestamp},
 };
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -19,6 +20,7 @@ use std::sync::Arc;
 
 pub mod enable;
 pub mod evacuate;
+mod on_bmc;
 pub mod preflight;
 pub mod reset;
 pub mod settle;
@@ -65,6 +67,8 @@ pub struct Cx {
     pub host: Option<Arc<dyn Host>>,
     pub net: Arc<dyn Net>,
     pub checks: Vec<(At, Box<dyn Check>)>,
+    /// What made nodes of this run due: read again after verify.
+    pub due: Vec<(String, Box<dyn Due>)>,
     pub pins: Pins,
     pub ask: Ask,
     pub time: TimeScale,
@@ -84,10 +88,21 @@ impl Cx {
     }
     /// Every witness afresh; what the host said before our own first rung silenced it is carried over.
     pub async fn read(&self, past: &Past) -> Readings {
-        let clusters = self.seats.iter().map(|s| (s.cluster.clone(), s.node.clone(), s.driver.clone())).collect();
-        let from = readings::Witnesses { bmc: self.bmc.as_ref(), clusters, host: self.host.as_deref() };
         let carried = past.power_touched().then(|| reset::host_before(past)).flatten();
-        readings::read(&from, &self.ask, &self.pins, carried).await
+        readings::read(&self.witnesses(), &self.ask, &self.pins, carried).await
+    }
+    fn witnesses(&self) -> readings::Witnesses<'_> {
+        let clusters = self.seats.iter().map(|s| (s.cluster.clone(), s.node.clone(), s.driver.clone())).collect();
+        readings::Witnesses { bmc: self.bmc.as_ref(), clusters, host: self.host.as_deref() }
+    }
+    /// What each cluster says of the stores it knows on this node.
+    pub async fn stores(&self) -> Vec<(ClusterName, Result<Vec<DataStore>, Fault>)> {
+        moment::stores(&self.witnesses().clusters).await
+    }
+    /// The right to one verb, from these readings and from what only counts at the moment of power.
+    pub async fn permit(&self, verb: ResetType, readings: &mut Readings) -> Result<Permit, Fault> {
+        readings.moment = Some(moment::read(&self.witnesses()).await);
+        guards::permit(&self.node, verb, readings)
     }
 }
 

@@ -1,8 +1,8 @@
 //! Resets the node through its BMC, rung by rung, judged by what is seen and never by what was answered.
 //! Done when the node has booted anew; a rung is sent at most once, and after an answer that never came only watched.
-use super::{Cx, Next, Step, preflight::waits_or_holds};
+use super::{Cx, Next, Step, on_bmc, preflight::waits_or_holds};
 use crate::{
-    guards::{self, Permit, Readings},
+    guards::{Permit, Readings},
     kinds,
     model::{Act, Answer, Blocker, Done, Fault, FaultKind, HostView, Loan, LoanId, Past, Power, Repeat, ResetType, Span, TimeScale, Timestamp, since},
 };
@@ -28,6 +28,16 @@ pub struct Config {
     /// Longer than the slowest BMC takes to obey: a verb in doubt is only watched this long.
     #[serde(default = "ten_minutes")]
     pub quiet: Span,
+    /// One that stands before the reset: refused, or put aside through the ledger and given back afterwards.
+    #[serde(default)]
+    pub boot_override: LeftOver,
+}
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LeftOver {
+    #[default]
+    Refuse,
+    Clear,
 }
 fn ten_minutes() -> Span {
     Span::minutes(10)
@@ -322,7 +332,7 @@ impl PermitHeld {
 #[async_trait]
 impl Step for Reset {
     async fn look(&self, cx: &Cx, past: &Past, now: Timestamp) -> Result<Next, Fault> {
-        let readings = cx.read(past).await;
+        let mut readings = cx.read(past).await;
         let mut seen = Seen::of(&readings);
         seen.off_before = std::mem::replace(&mut *self.off_before.lock().expect("BUG: poisoned"), seen.power == Power::Off);
         // What a person has decided about since starts the ladder anew, unless the node has booted meanwhile after all.
@@ -336,8 +346,13 @@ impl Step for Reset {
         if let Next::Act(acts) = &next
             && let Some(verb) = acts.first().and_then(|(act, _)| act.args["verb"].as_str()).and_then(ResetType::parse)
         {
-            match guards::permit(&cx.node, verb, &readings) {
+            match cx.permit(verb, &mut readings).await {
                 Ok(permit) => self.permit.keep(permit),
+                Err(_) if self.config.boot_override == LeftOver::Clear && readings.only_left_over(&cx.node, verb) => {
+                    let acts = readings.left_over().map(|seen| (on_bmc::put_aside(seen), Value::Null));
+                    return Ok(Next::Act(acts.into_iter().collect()));
+                }
+                Err(fault) if readings.only_rebuilds() => return Ok(Next::Wait(vec![Blocker::new("storage", fault.to_string())])),
                 Err(fault) => return Ok(waits_or_holds(fault)),
             }
         }
@@ -348,6 +363,9 @@ impl Step for Reset {
         Ok(next)
     }
     async fn act(&self, cx: &Cx, act: &Act) -> Result<(), Fault> {
+        if let Some(sent) = on_bmc::act(cx, act).await {
+            return sent;
+        }
         self.permit.send(cx, act).await
     }
 }

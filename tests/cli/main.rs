@@ -3,6 +3,7 @@
 mod configuration;
 mod demo;
 mod faults;
+mod interlocks;
 mod join;
 mod locked;
 mod playbooks;

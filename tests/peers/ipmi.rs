@@ -58,6 +58,7 @@ fn permitted(view: &BmcView, verb: ResetType) -> Permit {
         host: None,
         carried_host: None,
         pins: Pins { vouched: Some("a test".into()), identity: Some(view.identity.clone()), ..Pins::default() },
+        moment: Some(pitstop::guards::Moment::quiet()),
     };
     permit(&NodeName(NODE.into()), verb, &readings).unwrap()
 }

@@ -47,7 +47,15 @@ fn driver(url: &str, passwords: &[&str], trust: Trust, more: Value) -> Result<Ar
 /// As the guards give it for a vouched node without a host.
 fn permit_for(verb: ResetType, view: &BmcView) -> Permit {
     let pins = Pins { identity: Some(view.identity.clone()), vouched: Some("spare nodes, nothing runs here".into()), ..Pins::default() };
-    let readings = Readings { read_at: tokio::time::Instant::now(), bmc: Ok(view.clone()), clusters: Vec::new(), host: None, carried_host: None, pins };
+    let readings = Readings {
+        read_at: tokio::time::Instant::now(),
+        bmc: Ok(view.clone()),
+        clusters: Vec::new(),
+        host: None,
+        carried_host: None,
+        pins,
+        moment: Some(pitstop::guards::Moment::quiet()),
+    };
     permit(&node(), verb, &readings).unwrap()
 }
 

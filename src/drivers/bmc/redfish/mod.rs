@@ -1,4 +1,5 @@
 //! BMCs over Redfish: one client per node, tolerant reading, and a reset that is sent once to the target that the service itself names.
+mod boot;
 mod client;
 mod faults;
 mod quirks;
@@ -10,7 +11,7 @@ use super::{Bmc, BmcConfig};
 use crate::{
     guards::Permit,
     kinds,
-    model::{BmcView, Connect, Fault, FaultKind, NodeName, ResetType, SecretRef, Span},
+    model::{BmcView, BootOverride, Connect, Fault, FaultKind, NodeName, ResetType, SecretRef, Span},
 };
 use async_trait::async_trait;
 use client::{Account, Client};
@@ -185,6 +186,19 @@ impl Bmc for Redfish {
         let body = ResetRequestBody { reset_type: Some(spelt(verb)) };
         let body = serde_json::to_vec(&body).expect("BUG: a reset is always JSON");
         self.client.post(&target, body, || permit.spend(self.node.as_ref(), verb)).await
+    }
+
+    async fn boot_override(&self) -> Result<BootOverride, Fault> {
+        self.read_boot().await
+    }
+    async fn set_boot_override(&self, to: &BootOverride) -> Result<(), Fault> {
+        self.write_boot(to).await
+    }
+    async fn identify_light(&self) -> Result<bool, Fault> {
+        self.read_light().await
+    }
+    async fn set_identify_light(&self, on: bool) -> Result<(), Fault> {
+        self.write_light(on).await
     }
 
     async fn close(&self) {

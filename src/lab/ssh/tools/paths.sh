@@ -4,7 +4,7 @@ name=${0##*/} n=$#
 while [ "$n" -gt 0 ]; do
   arg=$1; shift
   case $arg in
-    /proc/sys/kernel/*|/proc/uptime|/proc/mounts|/proc/stat|/etc/machine-id|/etc/hostname|/sys/class/dmi/*) arg=$LAB_ROOT$arg ;;
+    /proc/sys/kernel/*|/proc/uptime|/proc/mounts|/proc/stat|/etc/machine-id|/etc/hostname|/proc/mdstat|/sys/firmware/*|/sys/class/dmi/*) arg=$LAB_ROOT$arg ;;
   esac
   set -- "$@" "$arg"; n=$((n - 1))
 done
