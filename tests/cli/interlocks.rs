@@ -46,7 +46,7 @@ fn inv_14_to_16_what_stands_against_power_is_refused_before_the_node_is_touched(
 
 #[test]
 fn inv_17_still_due_after_the_reboot_is_a_hold_that_a_person_may_accept() {
-    let lab = Lab::start(1, &[]);
+    let lab = Lab::start(2, &[]);
     playbook(&lab, "[due]\nany = [{ uptime-over = \"1s\" }]\n", "how = \"force\"");
     let held = lab.ask(&["--playbooks", "playbooks", "run", "mine", "edge-01"]).ends(5);
     held.says("edge-01 was rebooted and is still due: uptime-over");
