@@ -52,7 +52,7 @@ const IO_WORDS: &[&str] = &[
     "SystemTime",
 ];
 /// What the drivers of a family share, and what makes one driver of several: no kinds themselves.
-const SHARED: &[&str] = &["drivers::cluster::kube_api", "drivers::bmc::ways"];
+const SHARED: &[&str] = &["drivers::cluster::https", "drivers::cluster::kube_api", "drivers::bmc::ways"];
 const MAKERS: &[&str] = &[
     "dell",
     "idrac",

@@ -95,7 +95,7 @@ pub struct Demo {
     /// What goes wrong, may be repeated; `list` prints them
     #[arg(long, value_name = "NAME")]
     pub fault: Vec<String>,
-    /// Only the nodes of one kind of cluster: kubernetes or vergeos
+    /// One cluster of this kind alone: kubernetes, vergeos, …
     #[arg(long, value_name = "KIND")]
     pub cluster: Option<String>,
 }
@@ -111,6 +111,9 @@ pub struct Lab {
     /// What goes wrong, may be repeated; `list` prints them
     #[arg(long, value_name = "NAME")]
     pub fault: Vec<String>,
+    /// One cluster of this kind alone: kubernetes, vergeos, …
+    #[arg(long, value_name = "KIND")]
+    pub cluster: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -222,9 +225,30 @@ pub struct ReportArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct InventoryArgs {
     #[command(flatten)]
     pub selection: Selection,
+    #[command(subcommand)]
+    pub what: Option<InventoryCommand>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum InventoryCommand {
+    /// Show what BMCs and hosts prove themselves by, and pin it in trust.toml
+    Trust(TrustArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct TrustArgs {
+    #[command(flatten)]
+    pub selection: Selection,
+    /// Write without asking; what a node has pinned already is kept unless --replace says otherwise
+    #[arg(long)]
+    pub yes: bool,
+    /// Also where a pin changes: after a new certificate, new firmware, a new installation
+    #[arg(long)]
+    pub replace: bool,
 }
 
 #[derive(Debug, Args)]

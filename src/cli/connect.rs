@@ -161,7 +161,8 @@ pub fn for_run(cx: &Context, run: &RunId, plan: &Plan, reason: Option<String>) -
                     relaxed: planned.relaxed.clone(),
                     own: own.clone(),
                 },
-                ask: Ask { run: Some(run.clone()), reason: reason.clone(), inherited: planned.inherits_from.clone(), ..Ask::default() },
+                ask: Ask { run: Some(run.clone()), reason: reason.clone(), inherited: planned.inherits_from.clone(), ..Ask::default() }
+                    .to_evacuate(&plan.evacuate()),
                 time: plan.time,
             }),
         );

@@ -2,7 +2,7 @@
 use super::{
     args::{Demo, RunArgs, Selection, TestHooks},
     context::Context,
-    failure::{CONFIGURATION, Failure, USAGE},
+    failure::{CONFIGURATION, Failure},
     lab, run,
 };
 use crate::lab::{
@@ -15,14 +15,13 @@ const NODES: usize = 6;
 
 pub async fn run(cx: &Context, args: Demo) -> Result<u8, Failure> {
     let Some(faults) = lab::faults(&args.fault)? else { return Ok(0) };
-    if let Some(kind) = args.cluster.as_deref().filter(|k| !["kubernetes", "vergeos"].contains(k)) {
-        return Err(Failure::new(USAGE, format!("the lab has no `{kind}` cluster; there are kubernetes, vergeos")));
-    }
+    let only = lab::cluster(args.cluster.as_deref())?;
     let dir = private_dir()?;
-    let order = Order { nodes: NODES, faults, only: args.cluster.clone(), pace: Pace::default() };
+    let order = Order { nodes: NODES, faults, only, pace: Pace::default() };
     let lab = setup::start(&dir, &order).await.map_err(|e| Failure::new(CONFIGURATION, format!("the lab cannot start in {}: {e}", dir.display())))?;
     cx.say(&format!("Simulated: a rack of {NODES} machines in this process, a hundred times as fast as life."));
-    cx.say("Real: every byte between pitstop and them, over HTTPS (Redfish, Kubernetes, VergeOS), RMCP+ and SSH on loopback sockets.");
+    let clusters = only.map_or("Kubernetes, VergeOS", |kind| kind.name);
+    cx.say(&format!("Real: every byte between pitstop and them, over HTTPS (Redfish, {clusters}), RMCP+ and SSH on loopback sockets."));
     let mut global = cx.global.clone();
     global.inventory = Some(lab.inventory.clone());
     global.store = Some(format!("sqlite:{}", dir.join("pitstop.db").display()));

@@ -1,8 +1,16 @@
 //! `pitstop inventory`: is it right, what is in it, what does a selection mean? Contacts nothing.
-use super::{args::InventoryArgs, context::Context, failure::Failure};
+use super::{
+    args::{InventoryArgs, InventoryCommand},
+    context::Context,
+    failure::Failure,
+    trust,
+};
 use crate::report::plural;
 
 pub async fn run(cx: &Context, args: InventoryArgs) -> Result<u8, Failure> {
+    if let Some(InventoryCommand::Trust(args)) = args.what {
+        return trust::run(cx, args).await;
+    }
     let inventory = cx.inventory()?;
     let everything = args.selection.nodes.is_empty() && args.selection.filter.is_none();
     let selection = super::args::Selection { all: args.selection.all || everything, ..args.selection };

@@ -5,6 +5,7 @@ use super::{
     failure::{CONFIGURATION, Failure, INTERNAL, USAGE},
 };
 use crate::lab::{
+    clusters::{self, Kind},
     faults::{FAULTS, Fault},
     rack::Pace,
     setup::{self, Order},
@@ -19,12 +20,17 @@ pub fn faults(names: &[String]) -> Result<Option<Vec<Fault>>, Failure> {
     names.iter().map(|n| n.parse()).collect::<Result<_, _>>().map(Some).map_err(|e| Failure::new(USAGE, e).next("--fault list"))
 }
 
+/// The kind of cluster that `--cluster` names.
+pub fn cluster(name: Option<&str>) -> Result<Option<&'static Kind>, Failure> {
+    name.map(clusters::kind).transpose().map_err(|e| Failure::new(USAGE, e))
+}
+
 pub async fn run(cx: &Context, args: Lab) -> Result<u8, Failure> {
     let Some(faults) = faults(&args.fault)? else { return Ok(0) };
     if args.nodes == 0 || args.nodes > 5000 {
         return Err(Failure::new(USAGE, "--nodes takes a number from 1 to 5000"));
     }
-    let order = Order { nodes: args.nodes, faults, only: None, pace: Pace::default() };
+    let order = Order { nodes: args.nodes, faults, only: cluster(args.cluster.as_deref())?, pace: Pace::default() };
     let mut lab =
         setup::start(&args.dir, &order).await.map_err(|e| Failure::new(CONFIGURATION, format!("the lab cannot start in {}: {e}", args.dir.display())))?;
     if cx.json {

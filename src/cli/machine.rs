@@ -3,7 +3,7 @@ use crate::{
     guards::Own,
     model::{Clock, Fault, FaultKind, Identity, Secret, SecretRef, Secrets, Timestamp},
 };
-use std::{env, fs, io::IsTerminal, path::PathBuf};
+use std::{env, fs, io::IsTerminal, os::unix::fs::MetadataExt, path::PathBuf};
 
 pub struct SystemClock;
 impl Clock for SystemClock {
@@ -40,7 +40,7 @@ pub fn home() -> PathBuf {
 
 /// `ops@deploy-1`: who a lock, a mark and a report name.
 pub fn who() -> String {
-    let user = env::var("SUDO_USER").or_else(|_| env::var("USER")).or_else(|_| env::var("LOGNAME")).unwrap_or_else(|_| "unknown".into());
+    let user = env::var("SUDO_USER").or_else(|_| env::var("USER")).or_else(|_| env::var("LOGNAME")).unwrap_or_else(|_| account());
     let host = fs::read_to_string("/proc/sys/kernel/hostname").map(|h| h.trim().to_owned()).unwrap_or_else(|_| "localhost".into());
     format!("{user}@{host}")
 }
@@ -50,6 +50,14 @@ pub fn own() -> Own {
     let read = |path: &str| fs::read_to_string(path).ok().map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
     let identity = Identity { uuid: read("/sys/class/dmi/id/product_uuid"), machine_id: read("/etc/machine-id"), ..Identity::default() };
     Own { boot_id: read("/proc/sys/kernel/random/boot_id"), identity }
+}
+
+/// Timers and containers set no $USER: the owner of this process, by name where /etc/passwd has one.
+fn account() -> String {
+    let Ok(uid) = fs::metadata("/proc/self").map(|m| m.uid().to_string()) else { return "unknown".into() };
+    let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let mut rows = passwd.lines().map(|line| line.split(':').collect::<Vec<_>>());
+    rows.find(|row| row.get(2) == Some(&uid.as_str())).map_or_else(|| format!("uid {uid}"), |row| row[0].to_owned())
 }
 
 pub fn program() -> String {

@@ -30,6 +30,8 @@ mod run;
 mod runs;
 mod status;
 mod stop;
+mod trust;
+mod trust_file;
 
 pub use args::Cli;
 use args::Command;

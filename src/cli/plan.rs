@@ -7,7 +7,6 @@ use super::{
     history,
 };
 use crate::{
-    drivers::cluster::Ask,
     due,
     engine::store::{Store, digest},
     inventory::Inventory,
@@ -81,7 +80,7 @@ pub async fn make_plans(
     let reasons = reasons(playbook)?;
     let wanted = PlaybookInput::of(playbook, cx.clock.now());
     let doors = Wiring::of_inventory(inventory, nodes).doors(cx).await;
-    let ask = Ask { unmovable: wanted.unmovable(), ..cx.ask() };
+    let ask = cx.ask().to_evacuate(&wanted.evacuate());
     let survey = survey::take(cx.clock.now(), &doors, &reasons, &ask).await;
     let history = match store {
         Some(store) => history::of(store, &clusters_of(inventory, nodes), cx.clock.now()).await?,

@@ -9,7 +9,6 @@ use super::{
     plan::{self, PlanFile, clusters_of, digest_of},
 };
 use crate::{
-    drivers::cluster::Ask,
     engine::store::{Lock, Store},
     model::{ClusterName, NodeName, RunId},
     plan::{Input, Plan, drift, make},
@@ -101,8 +100,7 @@ async fn reviewed(cx: &Context, path: &Path, args: &RunArgs) -> Result<u8, Failu
     for plan in &file.plans {
         let doors = Wiring::of_plan(plan).doors(cx).await;
         // The look's answers depend on what may be done with what cannot move; the survey itself does not.
-        let unmovable = plan.steps.iter().find_map(|s| serde_json::from_value(s.step.body.get("unmovable")?.clone()).ok()).unwrap_or_default();
-        let survey = survey::take(cx.clock.now(), &doors, &[], &Ask { unmovable, ..cx.ask() }).await;
+        let survey = survey::take(cx.clock.now(), &doors, &[], &cx.ask().to_evacuate(&plan.evacuate())).await;
         let fresh = make(&Input::again(plan, false, &survey, histories.clone())).map_err(plan::refused)?;
         let same = fresh.iter().find(|f| f.cluster == plan.cluster);
         match same {

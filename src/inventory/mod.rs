@@ -24,7 +24,7 @@ pub use crate::kinds::{
 };
 pub use parse::parse;
 pub use select::{SelectError, Selector, select};
-pub use trust::{TRUST_FILE, trust_toml};
+pub use trust::{TRUST_FILE, read_trust, trust_toml};
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Inventory {
@@ -118,6 +118,11 @@ impl Inventory {
     pub fn cluster_nodes<'a>(&'a self, cluster: &'a ClusterName) -> impl Iterator<Item = &'a NodeName> {
         self.nodes.iter().filter(move |(_, n)| n.seats.iter().any(|s| s.cluster == *cluster)).map(|(name, _)| name)
     }
+}
+
+/// Beside the inventory's files, whether or not it is there yet.
+pub fn trust_file(path: &Path) -> PathBuf {
+    if path.is_file() { path.parent().unwrap_or(Path::new("")) } else { path }.join(TRUST_FILE)
 }
 
 /// Reads a directory of `*.toml`, or one file with the `trust.toml` beside it.

@@ -23,6 +23,15 @@ pub(super) fn read<'s>(reader: &mut Reader<'s>, tree: DeTable<'s>) -> BTreeMap<N
     out
 }
 
+/// One `trust.toml` by itself, without what nodes pin in their own tables: for whoever writes it.
+pub fn read_trust(text: &str) -> Result<BTreeMap<NodeName, Trust>, String> {
+    let read: BTreeMap<NodeName, Trust> = toml::from_str(text).map_err(|e| e.to_string())?;
+    match read.iter().find_map(|(node, trust)| wrong(trust).map(|why| format!("{node}: {why}"))) {
+        Some(problem) => Err(problem),
+        None => Ok(read),
+    }
+}
+
 fn wrong(trust: &Trust) -> Option<&'static str> {
     let hex = |s: &String| s.len() == 64 && s.bytes().all(|b| b.is_ascii_hexdigit());
     if trust.certificate.as_ref().is_some_and(|c| !hex(c)) {

@@ -1,14 +1,17 @@
 //! A Kubernetes API server over the rack: nodes whose kubelets are the rack's machines, pods that are scheduled, evicted and restarted,
 //! budgets, leases, watches. A subset, but what it answers is what an API server answers; `kubectl` works with it.
+pub mod addons;
 mod api;
 mod content;
 mod control;
 mod discovery;
 mod evict;
+mod nmo;
 mod patch;
 mod store;
 
 use super::{rack::Rack, tls::Tls};
+use addons::Addons;
 use base64::Engine as _;
 use control::Control;
 use std::{
@@ -28,6 +31,7 @@ struct Server {
     nodes: Arc<Vec<(String, String)>>,
     store: Arc<Mutex<Store>>,
     token: Arc<str>,
+    addons: Addons,
 }
 
 impl Server {
@@ -41,9 +45,18 @@ impl Server {
 
 /// Serves until dropped. `nodes`: each node's name in this cluster, and the machine it runs on.
 pub async fn serve(rack: Rack, nodes: Vec<(String, String)>, listener: TcpListener, tls: &Tls, token: &str) -> io::Result<()> {
+    serve_with(rack, nodes, listener, tls, token, Addons::default()).await
+}
+
+/// The same, with operators installed.
+pub async fn serve_with(rack: Rack, nodes: Vec<(String, String)>, listener: TcpListener, tls: &Tls, token: &str, addons: Addons) -> io::Result<()> {
     let mut store = Store::default();
     content::fill(&mut store, &rack, &nodes);
-    let server = Server { rack, nodes: Arc::new(nodes), store: Arc::new(Mutex::new(store)), token: token.into() };
+    if addons.node_maintenance {
+        content::namespace(&mut store, nmo::NAMESPACE);
+    }
+    let server = Server { rack, nodes: Arc::new(nodes), store: Arc::new(Mutex::new(store)), token: token.into(), addons };
+    let mut operator = nmo::Operator::default();
     let mut control = Control::new(&server);
     control.tick(&server);
     let controllers = {
@@ -52,6 +65,7 @@ pub async fn serve(rack: Rack, nodes: Vec<(String, String)>, listener: TcpListen
             loop {
                 tokio::time::sleep(Duration::from_millis(10)).await;
                 control.tick(&server);
+                operator.tick(&server);
             }
         }
     };

@@ -1,4 +1,5 @@
 //! A simulated rack in this process, on loopback sockets and real protocols. It knows nothing of the engine.
+pub mod clusters;
 pub mod faults;
 pub mod ipmi;
 pub mod kubernetes;

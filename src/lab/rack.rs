@@ -163,7 +163,7 @@ impl Rack {
         let machines = specs.into_iter().map(|s| (s.name.clone(), machine(s))).collect();
         let rack = Rack { state: Arc::new(Mutex::new(State { machines, log })), pace };
         for name in rack.names() {
-            rack.record(&name, "boot", json!({})); // no boot_id: it was up when the lab began
+            rack.record(&name, "up", json!({})); // no boot: it ran before the lab looked
         }
         rack
     }

@@ -1,17 +1,16 @@
 //! Puts the rack up: machines, their BMCs, hosts and clusters on loopback sockets, and the inventory that describes them.
 use super::{
+    clusters::{self, Kind, Member, Site, random, secret},
     faults::{self, Fault},
-    ipmi, kubernetes,
+    ipmi,
     rack::{MachineSpec, Pace, Rack},
     redfish, ssh,
     tls::Tls,
-    vergeos,
 };
 use std::{
     fmt::Write,
     fs, io,
     net::{IpAddr, Ipv4Addr, SocketAddr},
-    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
 use tokio::{
@@ -19,8 +18,6 @@ use tokio::{
     task::JoinSet,
 };
 
-const KUBERNETES: &str = "edge";
-const VERGEOS: &str = "vault";
 const BMC_USER: &str = "ops";
 const IPMI_USER: &str = "ops-ipmi";
 
@@ -29,8 +26,8 @@ const IPMI_USER: &str = "ops-ipmi";
 pub struct Order {
     pub nodes: usize,
     pub faults: Vec<Fault>,
-    /// Machines of this kind of cluster only: `kubernetes` or `vergeos`.
-    pub only: Option<String>,
+    /// One cluster of this kind alone, of `clusters::KINDS`.
+    pub only: Option<&'static Kind>,
     pub pace: Pace,
 }
 
@@ -38,8 +35,8 @@ pub struct Order {
 pub struct Lab {
     pub inventory: PathBuf,
     pub record: PathBuf,
-    /// Names by cluster, in the order of the rack.
-    pub nodes: Vec<(String, &'static str)>,
+    /// Names, each with its kind of cluster, in the order of the rack.
+    pub nodes: Vec<(String, &'static Kind)>,
     servers: JoinSet<io::Result<()>>,
 }
 
@@ -64,10 +61,13 @@ pub async fn start(dir: &Path, order: &Order) -> io::Result<Lab> {
     let dir = std::path::absolute(dir)?;
     fs::create_dir_all(dir.join("secrets"))?;
     fs::create_dir_all(dir.join("inventory"))?;
-    let nodes = names(order);
+    let nodes = names(order)?;
     let record = dir.join("rack.jsonl");
-    let rack =
-        Rack::new(nodes.iter().enumerate().map(|(i, (name, _))| machine(order, i + 1, name)).collect(), order.pace, Box::new(fs::File::create(&record)?));
+    let rack = Rack::new(
+        nodes.iter().enumerate().map(|(i, (name, kind))| machine(order, i + 1, name, kind)).collect(),
+        order.pace,
+        Box::new(fs::File::create(&record)?),
+    );
 
     let addresses: Vec<IpAddr> = (1..=nodes.len()).map(bmc_address).collect();
     let tls = Tls::for_addresses(&addresses);
@@ -82,9 +82,26 @@ pub async fn start(dir: &Path, order: &Order) -> io::Result<Lab> {
 
     let mut servers = JoinSet::new();
     servers.spawn(rack.clone().keep_ticking_ok());
+    let mut inventory_of_clusters = String::new();
+    for kind in clusters::KINDS {
+        let of = nodes.iter().zip(&addresses).filter(|((_, k), _)| k.name == kind.name);
+        let members: Vec<Member> = of.map(|((name, _), bmc)| Member { name: name.clone(), bmc: *bmc }).collect();
+        if members.is_empty() {
+            continue;
+        }
+        let site = Site { cluster: kind.cluster, rack: rack.clone(), dir: &dir, tls: tls.clone(), members, faults: &order.faults };
+        let up = (kind.up)(site, TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?)?;
+        inventory_of_clusters += &up.inventory;
+        servers.spawn(up.server);
+        for (machine, name, text) in up.files {
+            let root = dir.join("machines").join(machine).join("root");
+            fs::create_dir_all(&root)?;
+            fs::write(root.join(name), text)?;
+        }
+    }
     let mut ports = Vec::new();
     let mut known_hosts = String::new();
-    for (i, (name, _)) in nodes.iter().enumerate() {
+    for (i, (name, kind)) in nodes.iter().enumerate() {
         let bmc = TcpListener::bind((addresses[i], 0)).await?;
         let udp = UdpSocket::bind((addresses[i], 0)).await?;
         let host = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
@@ -98,6 +115,7 @@ pub async fn start(dir: &Path, order: &Order) -> io::Result<Lab> {
             dir: dir.join("machines").join(name),
             host_key,
             authorized_key: client.public_key().clone(),
+            tools: kind.tools,
         };
         let (account, tls) = (redfish::Account { username: BMC_USER.into(), password: password.clone() }, tls.clone());
         let (machine, of_ipmi) = ((rack.clone(), name.clone()), (rack.clone(), name.clone()));
@@ -107,60 +125,34 @@ pub async fn start(dir: &Path, order: &Order) -> io::Result<Lab> {
     }
     fs::write(dir.join("known_hosts"), known_hosts)?;
 
-    let of = |cluster: &str| nodes.iter().enumerate().filter(|(_, (_, c))| *c == cluster).map(|(i, (name, _))| (i, name.clone())).collect::<Vec<_>>();
-    let mut clusters = String::new();
-    if !of(KUBERNETES).is_empty() {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-        let token = random();
-        secret(&dir.join("kubeconfig"), &kubernetes::kubeconfig(KUBERNETES, listener.local_addr()?, &tls, &token))?;
-        clusters += &format!("[clusters.{KUBERNETES}.kubernetes]\nkubeconfig = \"../kubeconfig\"\n\n");
-        let (rack, tls) = (rack.clone(), tls.clone());
-        let members = of(KUBERNETES).into_iter().map(|(_, name)| (name.clone(), name)).collect();
-        servers.spawn(async move { kubernetes::serve(rack, members, listener, &tls, &token).await });
-    }
-    if !of(VERGEOS).is_empty() {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-        let key = random();
-        secret(&dir.join("secrets/vergeos-key"), &key)?;
-        clusters += &format!(
-            "[clusters.{VERGEOS}.vergeos]\nurl = \"https://{}\"\napi_key = {{ file = \"../secrets/vergeos-key\" }}\ntls = {{ ca_file = \"../ca.pem\" }}\n\n",
-            listener.local_addr()?
-        );
-        let members = of(VERGEOS).into_iter().map(|(i, name)| vergeos::NodeSpec::new(&name, &name, &addresses[i].to_string())).collect();
-        let creds = vergeos::Creds { api_key: key, username: "admin".into(), password: random() };
-        let setup = vergeos::Setup { nodes: members, creds, shape: vergeos::Shape::default(), faults: vergeos::Faults::default() };
-        servers.spawn(vergeos::serve(rack.clone(), setup, listener, Some(tls.clone())));
-    }
-
     // Last, and in one go: whoever waits for it finds everything listening.
     let inventory = dir.join("inventory");
-    let text = inventory_text(order, &nodes, &clusters, &ports);
+    let text = inventory_text(order, &nodes, &inventory_of_clusters, &ports);
     fs::write(dir.join("rack.toml.new"), text)?;
     fs::rename(dir.join("rack.toml.new"), inventory.join("rack.toml"))?;
     Ok(Lab { inventory, record, nodes, servers })
 }
 
 /// Two thirds stand in the Kubernetes cluster, the rest in VergeOS, where one machine alone could hand its VMs to nobody.
-fn names(order: &Order) -> Vec<(String, &'static str)> {
-    let virtual_hosts = match order.only.as_deref() {
-        Some("vergeos") => order.nodes,
-        Some(_) => 0,
-        None if order.nodes < 4 => 0,
-        None => (order.nodes / 3).max(2),
+fn names(order: &Order) -> io::Result<Vec<(String, &'static Kind)>> {
+    let kind = |name: &str| clusters::kind(name).map_err(io::Error::other);
+    let in_vergeos = if order.nodes < 4 { 0 } else { (order.nodes / 3).max(2) };
+    let share = match order.only {
+        Some(only) => vec![(only, order.nodes)],
+        None => vec![(kind("kubernetes")?, order.nodes - in_vergeos), (kind("vergeos")?, in_vergeos)],
     };
     let width = order.nodes.to_string().len().max(2);
-    let kubernetes = order.nodes - virtual_hosts;
-    let of = |cluster: &'static str, count: usize| (1..=count).map(move |n| (format!("{cluster}-{n:0width$}"), cluster));
-    of(KUBERNETES, kubernetes).chain(of(VERGEOS, virtual_hosts)).collect()
+    Ok(share.into_iter().flat_map(|(kind, count)| (1..=count).map(move |n| (format!("{}-{n:0width$}", kind.cluster), kind))).collect())
 }
 
-fn machine(order: &Order, n: usize, name: &str) -> MachineSpec {
+fn machine(order: &Order, n: usize, name: &str, kind: &Kind) -> MachineSpec {
+    let services = ["multipathd", faults::SERVICE, "sshd"].iter().chain(kind.services);
     MachineSpec {
         name: name.into(),
         uuid: uuid::Uuid::new_v4().to_string(),
         serial: format!("LAB{:05}", 41_000 + n * 7),
         machine_id: uuid::Uuid::new_v4().simple().to_string(),
-        services: vec!["multipathd".into(), faults::SERVICE.into(), "sshd".into()],
+        services: services.map(|s| s.to_string()).collect(),
         quirks: faults::quirks(&order.faults, n),
     }
 }
@@ -170,17 +162,7 @@ fn bmc_address(n: usize) -> IpAddr {
     IpAddr::from([127, 0, 1 + (n / 250) as u8, (n % 250) as u8 + 1])
 }
 
-fn random() -> String {
-    uuid::Uuid::new_v4().simple().to_string()
-}
-
-/// For its owner's eyes.
-fn secret(path: &Path, text: &str) -> io::Result<()> {
-    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
-    io::Write::write_all(&mut file, text.as_bytes())
-}
-
-fn inventory_text(order: &Order, nodes: &[(String, &'static str)], clusters: &str, ports: &[Ports]) -> String {
+fn inventory_text(order: &Order, nodes: &[(String, &'static Kind)], clusters: &str, ports: &[Ports]) -> String {
     let mut text = format!(
         "# Written by the lab for its simulated rack; every address is on this machine's loopback interface.\n\n\
          [time]\nscale = {}\n\n\
@@ -190,13 +172,14 @@ fn inventory_text(order: &Order, nodes: &[(String, &'static str)], clusters: &st
          [defaults.host.ssh]\nuser = \"root\"\nkey = {{ file = \"../secrets/ssh-key\" }}\nknown_hosts = \"../known_hosts\"\n\n{clusters}",
         order.pace.scale
     );
-    for (i, (name, cluster)) in nodes.iter().enumerate() {
+    for (i, (name, kind)) in nodes.iter().enumerate() {
         let (bmc, host) = faults::wiring(&order.faults, i + 1, nodes.len());
         let (bmc, host) = (&ports[bmc - 1], &ports[host - 1]);
         text += &format!(
-            "[[nodes]]\nname = \"{name}\"\ncluster = \"{cluster}\"\nlabels = {{ rack = \"r{}\" }}\n\
+            "[[nodes]]\nname = \"{name}\"\ncluster = \"{}\"\nlabels = {{ rack = \"r{}\" }}\n\
              bmc.redfish = {{ url = \"https://{}\" }}\nbmc.ipmi = {{ host = \"{}\", port = {} }}\n\
              host.ssh = {{ host = \"127.0.0.1\", port = {} }}\n\n",
+            kind.cluster,
             i / 4 + 1,
             bmc.bmc,
             bmc.ipmi.ip(),

@@ -16,6 +16,9 @@ pub struct Identity {
     /// Address of the BMC as the witness knows it (VergeOS `ipmi_address`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bmc_address: Option<String>,
+    /// Addresses of its own network interfaces, IP and MAC, as the witness knows them. Between two witnesses one in common is enough.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub addresses: Vec<String>,
 }
 
 /// How the chain closed, for plan and report.
@@ -55,21 +58,37 @@ impl Identity {
             ("serial", self.serial_key(), other.serial_key()),
             ("machine-id", self.machine_id_key(), other.machine_id_key()),
         ];
-        pairs.into_iter().find_map(|(what, a, b)| match (a, b) {
+        let by_pair = pairs.into_iter().find_map(|(what, a, b)| match (a, b) {
             (Some(a), Some(b)) => Some(if a == b { Ok(what) } else { Err(format!("{what} {a} is not {b}")) }),
             _ => None,
-        })
+        });
+        by_pair.or_else(|| self.same_network(other))
+    }
+    fn same_network(&self, other: &Identity) -> Option<Result<&'static str, String>> {
+        let (mine, theirs) = (self.address_keys(), other.address_keys());
+        match () {
+            () if mine.is_empty() || theirs.is_empty() => None,
+            () if mine.iter().any(|a| theirs.contains(a)) => Some(Ok("network address")),
+            () => Some(Err(format!("addresses {} are not {}", mine.join(" "), theirs.join(" ")))),
+        }
+    }
+    /// In one form; without those that every machine has.
+    pub fn address_keys(&self) -> Vec<String> {
+        let key = |a: &String| a.split('/').next().unwrap_or_default().trim().to_ascii_lowercase();
+        let common = |a: &str| a.is_empty() || a == "::1" || a == "0.0.0.0" || a == "00:00:00:00:00:00" || a.starts_with("127.") || a.starts_with("fe80:");
+        self.addresses.iter().map(key).filter(|a| !common(a)).collect()
     }
     /// Every value that could name one machine, each in one form: both byte orders of a UUID are one value.
     pub fn values(&self) -> Vec<String> {
         let uuid = self.uuid_key().map(|hex| swapped(&hex).min(hex));
-        [uuid, self.serial_key(), self.machine_id_key(), self.bmc_address_key()].into_iter().flatten().collect()
+        [uuid, self.serial_key(), self.machine_id_key(), self.bmc_address_key()].into_iter().flatten().chain(self.address_keys()).collect()
     }
     /// What is left when values that other machines share are taken out: they prove nothing.
     pub fn without(&self, shared: &[String]) -> Identity {
         let one_form = |text: &str| Identity { uuid: Some(text.into()), ..Identity::default() }.values().pop().unwrap_or(text.trim().to_ascii_lowercase());
         let own = |value: &Option<String>| value.clone().filter(|v| !shared.iter().any(|s| one_form(s) == one_form(v)));
-        Identity { uuid: own(&self.uuid), serial: own(&self.serial), machine_id: own(&self.machine_id), bmc_address: own(&self.bmc_address) }
+        let addresses = self.address_keys().into_iter().filter(|a| !shared.contains(a)).collect();
+        Identity { uuid: own(&self.uuid), serial: own(&self.serial), machine_id: own(&self.machine_id), bmc_address: own(&self.bmc_address), addresses }
     }
     /// The strongest value it has, as it was said, for people.
     pub fn shown(&self) -> String {
@@ -77,8 +96,10 @@ impl Identity {
         let serial = || self.serial_key().and(self.serial.as_deref()).map(|s| format!("serial {}", s.trim()));
         let id = || self.machine_id_key().map(|id| format!("machine-id {id}"));
         let address = || self.bmc_address_key().map(|a| format!("BMC address {a}"));
-        uuid.or_else(serial).or_else(id).or_else(address).unwrap_or_else(|| "nothing".into())
+        let network = || self.address_keys().first().map(|a| format!("network address {a}"));
+        uuid.or_else(serial).or_else(id).or_else(address).or_else(network).unwrap_or_else(|| "nothing".into())
     }
+    /// Network addresses alone name a place, not a machine: a pin may stand in beside them.
     pub fn is_empty(&self) -> bool {
         self.uuid_key().is_none() && self.serial_key().is_none() && self.machine_id_key().is_none() && self.bmc_address_key().is_none()
     }
@@ -130,6 +151,22 @@ mod tests {
         let b = uuid("44454C4C-5100-1030-8052-B4C04F4E4D32");
         assert_eq!(a.same(&b), Some(Ok("uuid")));
         assert!(matches!(a.same(&uuid("4c4c4544-0038-3010-8052-b4c04f4e4d32")), Some(Err(_))));
+    }
+
+    #[test]
+    fn one_network_address_in_common_is_enough() {
+        let at = |addresses: &[&str]| Identity { addresses: addresses.iter().map(|a| a.to_string()).collect(), ..Identity::default() };
+        assert_eq!(at(&["192.0.2.1", "0C:C4:7A:00:00:01"]).same(&at(&["192.0.2.9/24", "0c:c4:7a:00:00:01"])), Some(Ok("network address")));
+        assert!(matches!(at(&["192.0.2.1"]).same(&at(&["192.0.2.2"])), Some(Err(_))));
+        for common in ["127.0.0.1", "::1", "fe80::1", "00:00:00:00:00:00", ""] {
+            assert_eq!(at(&[common]).same(&at(&[common])), None, "{common}");
+        }
+        // What two machines share (a bridge of containers) proves nothing.
+        assert!(at(&["172.17.0.1"]).without(&["172.17.0.1".into()]).addresses.is_empty());
+        // The stronger value decides.
+        let one = Identity { addresses: vec!["192.0.2.1".into()], ..uuid("4c4c4544-0051-3010-8052-b4c04f4e4d32") };
+        let other = Identity { addresses: vec!["192.0.2.1".into()], ..uuid("4c4c4544-0038-3010-8052-b4c04f4e4d32") };
+        assert!(matches!(one.same(&other), Some(Err(_))));
     }
 
     #[test]

@@ -45,6 +45,16 @@ pub enum Unmovable {
     StopAndStartElsewhere,
 }
 
+/// How a node is emptied where the system offers two ways.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum How {
+    #[default]
+    Move,
+    /// Stopped here, started again when the node is back: whole networks may go dark.
+    Stop,
+}
+
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct NodeView {
     pub identity: Identity,

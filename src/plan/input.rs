@@ -1,11 +1,11 @@
 //! What a plan is made of: the inventory's and playbook's choices for the selected nodes, the survey, and what the store remembers.
-use super::{Limits, NO_CLUSTER, OnFailure, Plan, PlannedCheck, PlannedNode, PlannedSeat, Window};
+use super::{EVACUATE, Limits, NO_CLUSTER, OnFailure, Plan, PlannedCheck, PlannedNode, PlannedSeat, Window};
 use crate::{
     inventory::Inventory,
-    model::{ClusterName, Loan, NodeName, Relax, RunId, Setting, Span, Survey, TimeScale, Timestamp, Trust, Unmovable},
+    model::{ClusterName, Loan, NodeName, Relax, RunId, Setting, Span, Survey, TimeScale, Timestamp, Trust},
     playbook::{self, Playbook},
 };
-use serde::Deserialize;
+use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(Debug, Clone)]
@@ -131,10 +131,19 @@ impl PlaybookInput {
             reasons: playbook.due.clone(),
         }
     }
-    /// What the survey has to ask the clusters for: what cannot move is judged before anything is entered.
-    pub fn unmovable(&self) -> Unmovable {
-        let said = self.steps.iter().find_map(|s| s.step.body.get("unmovable"));
-        said.and_then(|value| Unmovable::deserialize(value).ok()).unwrap_or_default()
+    /// What `evacuate` says: the clusters are asked in its words, for what cannot move is judged before anything is entered.
+    pub fn evacuate(&self) -> Value {
+        said_by_evacuate(self.steps.iter().map(|s| &s.step))
+    }
+}
+
+fn said_by_evacuate<'a>(mut steps: impl Iterator<Item = &'a Setting>) -> Value {
+    steps.find(|s| s.kind == EVACUATE).map(|s| s.body.clone()).unwrap_or_default()
+}
+
+impl Plan {
+    pub fn evacuate(&self) -> Value {
+        said_by_evacuate(self.steps.iter().map(|s| &s.step))
     }
 }
 

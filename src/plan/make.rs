@@ -1,6 +1,6 @@
 //! Inventory + playbook + survey → one plan per cluster, every choice made.
 use super::{
-    FORMAT, Input, NO_CLUSTER, NodeInput, Note, OnFailure, Plan, PlannedNode, PlannedStep, Refusal, StepInput, evidence, order,
+    EVACUATE, FORMAT, Input, NO_CLUSTER, NodeInput, Note, OnFailure, Plan, PlannedNode, PlannedStep, Refusal, StepInput, evidence, order,
     verdict::{World, bmc_host},
 };
 use crate::model::{ClusterName, Fault, FaultKind, NodeName, Setting, Skip, Span};
@@ -9,7 +9,6 @@ use std::collections::BTreeMap;
 
 /// Kinds of step that the order of a playbook hangs on. The engine does not know them: the plan tells it in numbers.
 const PREFLIGHT: &str = "preflight";
-const EVACUATE: &str = "evacuate";
 const RESET: &str = "reset";
 const VERIFY: &str = "verify";
 const ENABLE: &str = "enable";

@@ -20,6 +20,9 @@ pub use verdict::{Verdict, World, spoken};
 /// Of the stored plan; a newer one is refused by an older program.
 pub const FORMAT: u32 = 1;
 
+/// The step whose words the clusters are asked in.
+const EVACUATE: &str = "evacuate";
+
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
     pub format: u32,

@@ -3,12 +3,12 @@ use super::{Cx, Next, Seat, Step};
 use crate::{
     drivers::cluster::Ask,
     kinds,
-    model::{Act, Answer, Blocker, Fault, FaultKind, LoanId, NodeView, Past, Span, TimeScale, Timestamp, Unmovable, since},
+    model::{Act, Answer, Blocker, Fault, FaultKind, How, LoanId, NodeView, Past, Span, TimeScale, Timestamp, Unmovable, since},
 };
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use std::sync::Mutex;
+use std::{collections::BTreeMap, sync::Mutex};
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -16,6 +16,15 @@ pub struct Config {
     /// What to do with what cannot move.
     #[serde(default)]
     pub unmovable: Unmovable,
+    /// `stop` is OpenvCloud's alone.
+    #[serde(default)]
+    pub how: How,
+    /// The cloud spaces that may go dark, by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cloudspaces: Vec<String>,
+    /// Which single machines go where, before all others.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub place: BTreeMap<String, String>,
 }
 impl kinds::Config<dyn Step> for Config {
     const NAME: &'static str = "evacuate";
@@ -94,9 +103,19 @@ pub fn addressed(act: &Act, cluster: &str) -> Act {
     act
 }
 
+/// Empty, and still to be left alone for a while: since we took it, or since we began to watch.
+fn settling(seat: &Seat, past: &Past, time: TimeScale, now: Timestamp) -> Option<Blocker> {
+    let (cluster, span) = (&seat.cluster, seat.driver.settles_for());
+    let taken = past.acts.iter().rev().find(|d| d.act.to == cluster.0 && d.act.borrows.is_some() && d.may_have_happened());
+    let from = taken.map(|d| d.at).or(past.step_since).unwrap_or(now);
+    let left = time.of(span).saturating_sub(since(from, now));
+    (!left.is_zero()).then(|| Blocker::new(format!("cluster {cluster}"), format!("empty, left alone for {span} before its power is touched")))
+}
+
 impl Evacuate {
     fn ask(&self, cx: &Cx) -> Ask {
-        Ask { unmovable: self.config.unmovable, ..cx.ask.clone() }
+        let Config { unmovable, how, cloudspaces, place } = self.config.clone();
+        Ask { unmovable, how, cloudspaces, place, ..cx.ask.clone() }
     }
 }
 
@@ -116,6 +135,10 @@ impl Step for Evacuate {
         let mut before = self.empty_before.lock().expect("BUG: poisoned");
         if !std::mem::replace(&mut *before, true) {
             return Ok(Next::Wait(vec![Blocker::new(cx.node.to_string(), "empty once, looking again")]));
+        }
+        let settling = cx.seats.iter().filter_map(|seat| settling(seat, past, cx.time, now)).collect::<Vec<_>>();
+        if !settling.is_empty() {
+            return Ok(Next::Wait(settling));
         }
         Ok(Next::Done(json!({ "left": left })))
     }

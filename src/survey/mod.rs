@@ -8,7 +8,7 @@ use crate::{
     due::{Due, DueAnswer, DueProbe},
     guards::{Own, boot_order, branch, moment, storage},
     model::{
-        AtPower, Boot, ClusterName, ClusterSurvey, DueSeen, Fault, FaultKind, HostView, LeaseAnswer, NodeName, NodeSurvey, NodeView, Refused, Relax, Survey,
+        AtPower, Blocker, Boot, ClusterName, ClusterSurvey, DueSeen, Fault, FaultKind, HostView, How, LeaseAnswer, NodeName, NodeSurvey, NodeView, Refused, Relax, Survey,
         Timestamp, WaySeen,
     },
 };
@@ -130,7 +130,15 @@ async fn look(name: &NodeName, node: &NodeDoors, doors: &Doors, due: &[Reason], 
     let bmc = join_all(node.bmc.iter().map(way));
     let seats = join_all(node.seats.iter().map(|(cluster, here)| async move {
         let seen = match clusters.get(cluster) {
-            Some(Ok(driver)) => limited(&format!("{here} in cluster {cluster}"), driver.look(here, ask)).await,
+            Some(Ok(driver)) => {
+                let seen = limited(&format!("{here} in cluster {cluster}"), driver.look(here, ask)).await;
+                let stop = ask.how == How::Stop && !driver.can_stop();
+                seen.map(|mut view| {
+                    view.impossible
+                        .extend(stop.then(|| Blocker::new(format!("cluster {cluster}"), "evacuate.how = \"stop\" is not offered by a cluster of its kind")));
+                    view
+                })
+            }
             Some(Err(fault)) => Err(fault.clone()),
             None => Err(Fault::new(FaultKind::Invalid, format!("BUG: {name} is in cluster {cluster}, which is not connected"))),
         };

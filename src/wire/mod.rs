@@ -8,6 +8,7 @@ pub mod rakp;
 pub mod rmcp;
 pub mod suite;
 pub mod tls;
+pub mod x509;
 
 /// A datagram or a field of it that cannot be what it claims. Names the part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

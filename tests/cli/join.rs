@@ -71,6 +71,11 @@ fn run_status_report_and_the_racks_record_agree() {
     }
     seen.sort();
     assert_eq!(seen, nodes);
+    // Without a run: what the last command did, in every cluster.
+    let last = lab.ask(&["report", "--json"]).ends(0).out;
+    let both: Vec<String> = serde_json::Deserializer::from_str(&last).into_iter::<Value>().map(|r| text(&r.unwrap()["run"])).collect();
+    assert_eq!(both.len(), 2, "{last}");
+    assert!(runs.values().all(|run| both.contains(run)), "{both:?}");
     rack.intended(&events);
     rack.nothing_lost();
 }

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that fails should say where")]
 mod configuration;
 mod demo;
+mod demo_clusters;
 mod faults;
 mod interlocks;
 mod join;
@@ -11,5 +12,6 @@ mod reading;
 mod reviewed;
 mod rig;
 mod stop;
+mod trust;
 mod usage;
 mod world;

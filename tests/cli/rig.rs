@@ -169,12 +169,12 @@ impl Rack {
         self.0.iter().filter(|l| l["kind"] == kind).collect()
     }
     pub fn nodes(&self) -> Vec<String> {
-        let mut names: Vec<String> = self.kind("boot").iter().map(|l| text(&l["node"])).collect();
+        let mut names: Vec<String> = self.kind("up").iter().map(|l| text(&l["node"])).collect();
         names.sort();
         names.dedup();
         names
     }
-    /// Boots while the lab was up: they carry a boot id.
+    /// Boots while the lab was up.
     pub fn boots(&self, node: &str) -> Vec<String> {
         self.of(node, "boot").iter().filter_map(|l| l["boot_id"].as_str().map(str::to_owned)).collect()
     }

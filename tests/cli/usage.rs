@@ -15,6 +15,7 @@ fn usage_errors_exit_2_and_say_what_to_type() {
     ask(&["lab", "--dir", "d", "--fault", "gremlins"]).ends(2).says("next: --fault list");
     ask(&["lab", "--dir", "d", "--nodes", "0"]).ends(2);
     ask(&["demo", "--cluster", "beos"]).ends(2).says("there are kubernetes, vergeos");
+    ask(&["lab", "--dir", "d", "--cluster", "beos"]).ends(2).says("the lab has no `beos` cluster");
     ask(&["release", "edge-01", "perhaps"]).ends(2).says("keep-out");
     assert_eq!(home.path().read_dir().unwrap().filter(|e| e.as_ref().unwrap().path().is_dir()).count(), 0, "nothing was made");
     let list = ask(&["demo", "--fault", "list"]).ends(0);

@@ -453,6 +453,7 @@ impl Lab {
             dir: dir.path().join("edge-07"),
             host_key,
             authorized_key: client.public_key().clone(),
+            tools: &[],
         };
         let mut tasks = tokio::task::JoinSet::new();
         tasks.spawn(rack.clone().keep_ticking());

@@ -117,6 +117,7 @@ impl Config {
     }
 }
 
+#[async_trait]
 impl BmcConfig for Config {
     fn connect(&self, cx: &Connect) -> Result<Arc<dyn Bmc>, Fault> {
         Ok(Arc::new(Ipmi { config: self.clone(), cx: cx.clone(), proved: Lock::default(), silent: read::Silent::default(), turn: Mutex::default() }))

@@ -2,7 +2,7 @@
 use crate::{
     guards::Permit,
     kinds::Kind,
-    model::{BmcView, BootOverride, Connect, Fault, FaultKind, Firmware, Health, LiveTask, LogEntry, ResetType},
+    model::{BmcView, BootOverride, Certificate, Connect, Fault, FaultKind, Firmware, Health, LiveTask, LogEntry, ResetType},
 };
 use async_trait::async_trait;
 use std::sync::Arc;
@@ -19,6 +19,7 @@ pub const KINDS: &[Kind<dyn BmcConfig>] = &[
     // line 2: `Kind::of::<<name>::Config>(),`
 ];
 
+#[async_trait]
 pub trait BmcConfig: Send + Sync + std::fmt::Debug {
     /// Makes a client; contacts nothing.
     fn connect(&self, cx: &Connect) -> Result<Arc<dyn Bmc>, Fault>;
@@ -26,6 +27,10 @@ pub trait BmcConfig: Send + Sync + std::fmt::Debug {
     fn endpoint(&self) -> String;
     /// Host name or address alone: two nodes sharing one is a mistake, and only loopback may have its time scaled.
     fn host(&self) -> String;
+    /// What it shows in its TLS handshake, whoever believes it; no password leaves. None: the protocol has no certificates.
+    async fn certificate(&self, _cx: &Connect) -> Result<Option<Certificate>, Fault> {
+        Ok(None)
+    }
 }
 
 #[async_trait]

@@ -1,11 +1,13 @@
 //! A cluster system. To add one: write `<name>.rs` here, then the two lines marked below.
 use crate::{
     kinds::Kind,
-    model::{Act, Connect, DataStore, Fault, LeaseAnswer, Loan, Member, NodeView, RunId, Unmovable},
+    model::{Act, Connect, DataStore, Fault, How, LeaseAnswer, Loan, Member, NodeView, RunId, Span, Unmovable},
 };
 use async_trait::async_trait;
-use std::{sync::Arc, time::Duration};
+use serde_json::Value;
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+mod https;
 mod kube_api;
 pub mod kubernetes;
 pub mod none;
@@ -38,6 +40,24 @@ pub struct Ask {
     /// The operator's `--reason`, where the system has room for it.
     pub reason: Option<String>,
     pub unmovable: Unmovable,
+    pub how: How,
+    /// OpenvCloud, `how = "stop"`: the cloud spaces that may go dark, by name or number.
+    pub cloudspaces: Vec<String>,
+    /// Where single machines are to go, by name or number; these move first.
+    pub place: BTreeMap<String, String>,
+}
+impl Ask {
+    /// What the playbook's `evacuate` says, as the plan holds it.
+    pub fn to_evacuate(self, said: &Value) -> Ask {
+        let word = |key: &str| said.get(key).cloned().unwrap_or(Value::Null);
+        Ask {
+            unmovable: serde_json::from_value(word("unmovable")).unwrap_or_default(),
+            how: serde_json::from_value(word("how")).unwrap_or_default(),
+            cloudspaces: serde_json::from_value(word("cloudspaces")).unwrap_or_default(),
+            place: serde_json::from_value(word("place")).unwrap_or_default(),
+            ..self
+        }
+    }
 }
 
 pub struct Reached {
@@ -62,6 +82,14 @@ pub trait Cluster: Send + Sync {
     async fn look(&self, node: &str, ask: &Ask) -> Result<NodeView, Fault>;
     /// One exchange.
     async fn act(&self, node: &str, act: &Act, ask: &Ask) -> Result<(), Fault>;
+    /// Has it a way to empty a node by `evacuate.how = "stop"`?
+    fn can_stop(&self) -> bool {
+        false
+    }
+    /// How long an emptied node is left alone before its power may be touched: OpenvCloud's uptime monitor would act on what it last knew.
+    fn settles_for(&self) -> Span {
+        Span::default()
+    }
     /// The stores the cluster itself knows that keep data on this node (Rook, Longhorn, vSAN, ALBA), with their own word on losing it. Reads only.
     async fn stores(&self, _node: &str) -> Result<Vec<DataStore>, Fault> {
         Ok(Vec::new())

@@ -1,7 +1,7 @@
 //! The node's operating system. To add a way to reach it: write `<name>.rs` here, then the two lines marked below.
 use crate::{
     kinds::Kind,
-    model::{Command, Connect, Fault, HostView, Output},
+    model::{Command, Connect, Fault, HostKey, HostView, Output},
 };
 use async_trait::async_trait;
 use std::sync::Arc;
@@ -16,11 +16,16 @@ pub const KINDS: &[Kind<dyn HostConfig>] = &[
     // line 2: `Kind::of::<<name>::Config>(),`
 ];
 
+#[async_trait]
 pub trait HostConfig: Send + Sync + std::fmt::Debug {
     /// Reads key files; contacts nothing.
     fn connect(&self, cx: &Connect) -> Result<Arc<dyn Host>, Fault>;
     /// For people: `root@192.0.2.21:22`.
     fn endpoint(&self) -> String;
+    /// What it shows before any login, whoever knows it. None: this way has no host keys.
+    async fn host_key(&self) -> Result<Option<HostKey>, Fault> {
+        Ok(None)
+    }
 }
 
 #[async_trait]

@@ -1,6 +1,8 @@
 //! Requests: who asks, for what, and the answer in the API server's form.
 use super::{
-    Server, control, discovery, evict, now, patch,
+    Server,
+    addons::is_custom,
+    control, discovery, evict, nmo, now, patch,
     store::{Key, Resource, Store, pod, resource},
 };
 use axum::{
@@ -39,13 +41,16 @@ pub async fn handle(State(server): State<Server>, method: Method, uri: Uri, head
         if matches!(path.as_slice(), ["healthz" | "readyz" | "livez", ..]) {
             return "ok".into_response();
         }
-        if let Some(found) = discovery::answer(&path) {
+        if let Some(found) = discovery::answer(&path, &server.addons) {
             return respond(Ok((200, found)));
         }
     }
     let Some(target) = Target::of(&path) else {
         return respond(Err(failure(404, "NotFound", "the server could not find the requested resource")));
     };
+    if target.resource.is_some_and(|r| !server.addons.serves(r.version)) {
+        return respond(Err(failure(404, "NotFound", "the server could not find the requested resource")));
+    }
     let flag = |name: &str| query.get(name).is_some_and(|v| v == "true" || v == "1");
     if method == Method::GET && flag("watch") {
         return watch(server, &target, &query);
@@ -121,7 +126,7 @@ impl<'a> Target<'a> {
             ("PUT", _, "" | "status") => self.write(server, resource, &key, dry, |_| body),
             ("PATCH", _, "" | "status") => {
                 let strategic = match content {
-                    "application/strategic-merge-patch+json" => true,
+                    "application/strategic-merge-patch+json" if !is_custom(resource) => true,
                     "application/merge-patch+json" => false,
                     other => return Err(failure(415, "UnsupportedMediaType", &format!("this lab takes merge patches, not {other}"))),
                 };
@@ -152,6 +157,9 @@ impl<'a> Target<'a> {
         if store.get(&key).is_some() {
             return Err(failure(409, "AlreadyExists", &format!("{} \"{name}\" already exists", self.plural)));
         }
+        if resource.plural == "nodemaintenances" {
+            nmo::admit(server, &store, &object, None)?;
+        }
         if dry {
             return Ok((201, object));
         }
@@ -179,11 +187,17 @@ impl<'a> Target<'a> {
         if meta["name"] != key.name.as_str() {
             return Err(failure(400, "BadRequest", "the name of the object does not match the name on the URL"));
         }
+        if resource.plural == "nodemaintenances" {
+            nmo::admit(server, &store, &object, Some(&was))?;
+        }
         if dry {
             return Ok((200, object));
         }
         server.rack.api_write(self.machine(server, &was), &words(resource, key, &was, &object));
         let object = store.put(resource, object);
+        if is_custom(resource) && !object["metadata"]["deletionTimestamp"].is_null() && !held(&object) {
+            store.remove(key);
+        }
         control::budgets(&mut store);
         Ok((200, object))
     }
@@ -210,6 +224,12 @@ impl<'a> Target<'a> {
                 n["status"]["phase"] = json!("Terminating");
                 n["metadata"]["deletionTimestamp"] = json!(now());
             })),
+            // Stays until whoever set the finalizer has tidied up.
+            _ if held(&object) => drop(store.edit(key, |o| {
+                if o["metadata"]["deletionTimestamp"].is_null() {
+                    o["metadata"]["deletionTimestamp"] = json!(now());
+                }
+            })),
             _ => drop(store.remove(key)),
         }
         Ok((200, object))
@@ -219,9 +239,14 @@ impl<'a> Target<'a> {
     fn machine<'s>(&self, server: &'s Server, object: &Value) -> &'s str {
         match self.plural {
             "nodes" => server.machine(self.name),
+            "nodemaintenances" => server.machine(object["spec"]["nodeName"].as_str().unwrap_or_default()),
             _ => server.machine(pod::node(object)),
         }
     }
+}
+
+fn held(object: &Value) -> bool {
+    object["metadata"]["finalizers"].as_array().is_some_and(|f| !f.is_empty())
 }
 
 fn path_of(key: &Key) -> String {

@@ -12,10 +12,7 @@ pub fn res(plural: &str) -> &'static Resource {
 
 pub fn fill(store: &mut Store, rack: &Rack, nodes: &[(String, String)]) {
     for name in ["default", "kube-system", "kube-node-lease", "shop", "platform"] {
-        store.put(
-            res("namespaces"),
-            json!({ "metadata": { "name": name, "labels": { "kubernetes.io/metadata.name": name } }, "status": { "phase": "Active" } }),
-        );
+        namespace(store, name);
     }
     for (i, (node, machine)) in nodes.iter().enumerate() {
         add_node(store, rack, i, node, machine);
@@ -40,6 +37,10 @@ pub fn fill(store: &mut Store, rack: &Rack, nodes: &[(String, String)]) {
         statefulset(store, "shop", &name, 1, Some(node));
         budget(store, "shop", &name, 1);
     }
+}
+
+pub fn namespace(store: &mut Store, name: &str) {
+    store.put(res("namespaces"), json!({ "metadata": { "name": name, "labels": { "kubernetes.io/metadata.name": name } }, "status": { "phase": "Active" } }));
 }
 
 fn add_node(store: &mut Store, rack: &Rack, i: usize, node: &str, machine: &str) {

@@ -1,25 +1,32 @@
 //! What this server says it can do: version, groups, resources.
-use super::store::{RESOURCES, Resource};
+use super::{
+    addons::{Addons, KUBEVIRT, NODE_MAINTENANCE},
+    store::{RESOURCES, Resource},
+};
 use serde_json::{Value, json};
 
-const GROUPS: [&str; 4] = ["apps/v1", "policy/v1", "coordination.k8s.io/v1", "authorization.k8s.io/v1"];
+const GROUPS: [&str; 6] = ["apps/v1", "policy/v1", "coordination.k8s.io/v1", "authorization.k8s.io/v1", NODE_MAINTENANCE, KUBEVIRT];
 
-pub fn answer(path: &[&str]) -> Option<Value> {
-    let version = |gv: &str| json!({ "groupVersion": gv, "version": "v1" });
-    let group = |gv: &str| json!({ "name": gv.trim_end_matches("/v1"), "versions": [version(gv)], "preferredVersion": version(gv) });
+pub fn answer(path: &[&str], addons: &Addons) -> Option<Value> {
+    let parts = |gv: &'static str| gv.split_once('/').unwrap_or((gv, ""));
+    let group = |gv: &'static str| {
+        let version = json!({ "groupVersion": gv, "version": parts(gv).1 });
+        json!({ "name": parts(gv).0, "versions": [version], "preferredVersion": version })
+    };
+    let groups = || GROUPS.into_iter().filter(|gv| addons.serves(gv));
     match path {
         ["version"] => Some(json!({ "major": "1", "minor": "31", "gitVersion": "v1.31.2", "gitCommit": "", "gitTreeState": "clean",
             "buildDate": "2026-01-01T00:00:00Z", "goVersion": "none", "compiler": "pitstop lab", "platform": "linux/amd64" })),
         ["api"] => Some(json!({ "kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": [] })),
-        ["apis"] => Some(json!({ "kind": "APIGroupList", "apiVersion": "v1", "groups": GROUPS.map(group) })),
+        ["apis"] => Some(json!({ "kind": "APIGroupList", "apiVersion": "v1", "groups": groups().map(group).collect::<Vec<_>>() })),
         ["api", "v1"] => Some(resources("v1")),
-        ["apis", name] => GROUPS.iter().find(|gv| gv.trim_end_matches("/v1") == *name).map(|gv| {
+        ["apis", name] => groups().find(|gv| parts(gv).0 == *name).map(|gv| {
             let mut one = group(gv);
             one["kind"] = json!("APIGroup");
             one["apiVersion"] = json!("v1");
             one
         }),
-        ["apis", name, "v1"] => GROUPS.iter().find(|gv| gv.trim_end_matches("/v1") == *name).map(|gv| resources(gv)),
+        ["apis", name, version] => groups().find(|gv| parts(gv) == (*name, *version)).map(resources),
         _ => None,
     }
 }

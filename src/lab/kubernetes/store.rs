@@ -1,5 +1,8 @@
 //! The objects of the cluster, as JSON, with a version that grows by every write and the changes a watch replays.
-use super::now;
+use super::{
+    addons::{KUBEVIRT, NODE_MAINTENANCE},
+    now,
+};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, VecDeque};
 use tokio::sync::watch;
@@ -15,7 +18,7 @@ pub struct Resource {
     pub short: &'static str,
 }
 
-pub const RESOURCES: [Resource; 9] = [
+pub const RESOURCES: [Resource; 14] = [
     Resource { plural: "nodes", kind: "Node", version: "v1", namespaced: false, short: "no" },
     Resource { plural: "namespaces", kind: "Namespace", version: "v1", namespaced: false, short: "ns" },
     Resource { plural: "pods", kind: "Pod", version: "v1", namespaced: true, short: "po" },
@@ -25,6 +28,11 @@ pub const RESOURCES: [Resource; 9] = [
     Resource { plural: "deployments", kind: "Deployment", version: "apps/v1", namespaced: true, short: "deploy" },
     Resource { plural: "replicasets", kind: "ReplicaSet", version: "apps/v1", namespaced: true, short: "rs" },
     Resource { plural: "statefulsets", kind: "StatefulSet", version: "apps/v1", namespaced: true, short: "sts" },
+    Resource { plural: "nodemaintenances", kind: "NodeMaintenance", version: NODE_MAINTENANCE, namespaced: false, short: "nm" },
+    Resource { plural: "kubevirts", kind: "KubeVirt", version: KUBEVIRT, namespaced: true, short: "kv" },
+    Resource { plural: "virtualmachines", kind: "VirtualMachine", version: KUBEVIRT, namespaced: true, short: "vm" },
+    Resource { plural: "virtualmachineinstances", kind: "VirtualMachineInstance", version: KUBEVIRT, namespaced: true, short: "vmi" },
+    Resource { plural: "virtualmachineinstancemigrations", kind: "VirtualMachineInstanceMigration", version: KUBEVIRT, namespaced: true, short: "vmim" },
 ];
 
 pub fn resource(version: &str, plural: &str) -> Option<&'static Resource> {

@@ -16,7 +16,7 @@ use tokio::process::{Child, Command};
 
 const TOOLS: [(&str, &[&str]); 3] = [
     (include_str!("tools/paths.sh"), &["cat", "grep", "ls"]),
-    (include_str!("tools/answer.sh"), &["hostname", "uname", "who", "pgrep", "findmnt", "zpool"]),
+    (include_str!("tools/answer.sh"), &["hostname", "uname", "who", "pgrep", "findmnt", "ip", "zpool"]),
     (include_str!("tools/systemctl.sh"), &["systemctl", "reboot", "poweroff", "halt", "shutdown"]),
 ];
 /// From `systemctl reboot` to the first thing that stops.
@@ -37,14 +37,14 @@ pub struct Machine {
 }
 
 impl Machine {
-    pub fn prepare(rack: Rack, name: String, dir: &Path) -> io::Result<Machine> {
+    pub fn prepare(rack: Rack, name: String, dir: &Path, more: &[(&str, &[&str])]) -> io::Result<Machine> {
         // Commands may change their directory.
         let dir = std::path::absolute(dir)?;
         let (root, bin) = (dir.join("root"), dir.join("bin"));
         fs::create_dir_all(&root)?;
         fs::create_dir_all(&bin)?;
-        for (script, names) in TOOLS {
-            for tool in names {
+        for (script, names) in TOOLS.iter().chain(more) {
+            for tool in *names {
                 let path = bin.join(tool);
                 fs::write(&path, script)?;
                 fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;

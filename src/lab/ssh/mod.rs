@@ -40,12 +40,14 @@ pub struct Server {
     pub dir: PathBuf,
     pub host_key: PrivateKey,
     pub authorized_key: PublicKey,
+    /// Commands beside the usual ones: a script, and the names it answers to.
+    pub tools: &'static [(&'static str, &'static [&'static str])],
 }
 
 /// Until dropped. While the machine is down its port refuses, as a host without power does to its neighbours.
 pub async fn serve(server: Server, listener: TcpListener) -> io::Result<()> {
     let address = listener.local_addr()?;
-    let machine = Arc::new(Machine::prepare(server.rack, server.machine, &server.dir)?);
+    let machine = Arc::new(Machine::prepare(server.rack, server.machine, &server.dir, server.tools)?);
     let config = Arc::new(server::Config {
         server_id: russh::SshId::Standard("SSH-2.0-pitstop_lab".into()),
         methods: MethodSet::from(&[MethodKind::PublicKey][..]),

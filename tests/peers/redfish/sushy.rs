@@ -138,7 +138,7 @@ async fn refusals_say_what_was_refused() {
     let pin = Trust { certificate: Some("00".repeat(32)), ..Trust::default() };
     let fault = look("secret12", pin, json!({ "tls": "insecure", "system_id": QUIET })).await.unwrap_err();
     assert_eq!(fault.kind, FaultKind::Denied, "{fault}");
-    assert!(fault.next.as_deref().unwrap_or_default().ends_with("pin it in trust.toml, as certificate of edge-01"), "{fault:?}");
+    assert!(fault.next.as_deref().unwrap_or_default().ends_with("pitstop inventory trust edge-01 --replace"), "{fault:?}");
     let seen = fingerprint(Path::new(&emulator.ca()));
     assert!(fault.to_string().contains(&seen), "{fault} does not name {seen}");
 

@@ -4,6 +4,7 @@ mod client;
 mod faults;
 mod quirks;
 mod read;
+mod shown;
 mod system;
 mod tls;
 
@@ -11,7 +12,7 @@ use super::{Bmc, BmcConfig};
 use crate::{
     guards::Permit,
     kinds,
-    model::{BmcView, BootOverride, Connect, Fault, FaultKind, NodeName, ResetType, SecretRef, Span},
+    model::{BmcView, BootOverride, Certificate, Connect, Fault, FaultKind, NodeName, ResetType, SecretRef, Span},
 };
 use async_trait::async_trait;
 use client::{Account, Client};
@@ -95,6 +96,7 @@ impl kinds::Config<dyn BmcConfig> for Config {
     }
 }
 
+#[async_trait]
 impl BmcConfig for Config {
     fn connect(&self, cx: &Connect) -> Result<Arc<dyn Bmc>, Fault> {
         let base = self.base().map_err(|what| Fault::new(FaultKind::Invalid, what))?;
@@ -109,7 +111,8 @@ impl BmcConfig for Config {
             .map_err(|e| Fault::new(FaultKind::Invalid, format!("{}: an HTTP client cannot be made", self.endpoint())).caused_by(&e))?;
         let (cx2, username, password) = (cx.clone(), self.username.clone(), self.password.clone());
         let account = Box::new(move || Ok(Account { username: cx2.secret(&username)?, password: cx2.secret(&password)? }));
-        let trust = format!("pin it in trust.toml, as certificate of {}", cx.node.as_ref().map_or("NODE", |n| n.0.as_str()));
+        let replace = if cx.trust.certificate.is_some() { " --replace" } else { "" };
+        let trust = format!("pitstop inventory trust {}{replace}", cx.node.as_ref().map_or("NODE", |n| n.0.as_str()));
         Ok(Arc::new(Redfish {
             node: cx.node.clone(),
             endpoint: self.endpoint(),
@@ -125,6 +128,9 @@ impl BmcConfig for Config {
     fn host(&self) -> String {
         let host = self.base().ok().and_then(|url| url.host_str().map(str::to_owned));
         host.map_or_else(|| self.url.clone(), |host| host.trim_matches(['[', ']']).to_owned())
+    }
+    async fn certificate(&self, cx: &Connect) -> Result<Option<Certificate>, Fault> {
+        shown::certificate(self, cx).await
     }
 }
 

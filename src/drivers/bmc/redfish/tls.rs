@@ -14,7 +14,10 @@ use rustls::{
 };
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{Arc, Mutex},
+};
 
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -93,21 +96,50 @@ pub fn tls_error<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a
 
 /// The inventory's word, made stricter by a pin of `trust.toml` where there is one. A pin in the inventory itself wins over that.
 pub fn client(tls: &Tls, cx: &Connect) -> Result<(ClientConfig, bool), Fault> {
+    let believe = believe(tls, cx.trust.certificate.as_deref(), cx)?;
+    let verified = !matches!(believe, Believe::Anyone);
+    Ok((config(Verifier { believe, seen: None, provider: wire::tls::provider() })?, verified))
+}
+
+/// What a client met that let anybody in: the certificate, and why the inventory's word alone would have refused it.
+pub type Seen = Arc<Mutex<Option<(Vec<u8>, Option<String>)>>>;
+
+/// Lets anybody in, for as long as it takes to look at them.
+pub fn looker(tls: &Tls, cx: &Connect) -> Result<(ClientConfig, Seen), Fault> {
+    let seen = Seen::default();
+    let verifier = Verifier { believe: believe(tls, None, cx)?, seen: Some(seen.clone()), provider: wire::tls::provider() };
+    Ok((config(verifier)?, seen))
+}
+
+fn invalid(what: impl Into<String>) -> Fault {
+    Fault::new(FaultKind::Invalid, what)
+}
+
+fn config(verifier: Verifier) -> Result<ClientConfig, Fault> {
+    Ok(ClientConfig::builder_with_provider(verifier.provider.clone())
+        .with_safe_default_protocol_versions()
+        .map_err(|e| invalid("TLS cannot be set up").caused_by(&e))?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_no_client_auth())
+}
+
+fn believe(tls: &Tls, pinned: Option<&str>, cx: &Connect) -> Result<Believe, Fault> {
     let provider = wire::tls::provider();
-    let invalid = |what: String| Fault::new(FaultKind::Invalid, what);
     let pin = |text: &str| Fingerprint::parse(text).map(Believe::One).map_err(invalid);
-    let believe = match (tls, &cx.trust.certificate) {
-        (Tls::Sha256(text), _) | (_, Some(text)) => pin(text)?,
-        (Tls::Insecure, None) => Believe::Anyone,
+    match (tls, pinned) {
+        (Tls::Sha256(text), _) => pin(text),
+        (_, Some(text)) => pin(text),
+        (Tls::Insecure, None) => Ok(Believe::Anyone),
         (Tls::System, None) => {
             let found = rustls_native_certs::load_native_certs();
             let mut roots = RootCertStore::empty();
             roots.add_parsable_certificates(found.certs);
             if roots.is_empty() {
-                let fault = invalid("this machine has no certificate authorities to verify a BMC with".into());
+                let fault = invalid("this machine has no certificate authorities to verify a BMC with");
                 return Err(found.errors.iter().fold(fault, |fault, e| fault.cause(e)).next("install ca-certificates, or set `tls = { ca_file = \"…\" }`"));
             }
-            Believe::Authorities(authorities(roots, &provider)?)
+            Ok(Believe::Authorities(authorities(roots, &provider)?))
         }
         (Tls::CaFile(file), None) => {
             let path = cx.path(file);
@@ -118,23 +150,26 @@ pub fn client(tls: &Tls, cx: &Connect) -> Result<(ClientConfig, bool), Fault> {
             if roots.is_empty() {
                 return Err(unusable(&"it holds no certificate"));
             }
-            Believe::Authorities(authorities(roots, &provider)?)
+            Ok(Believe::Authorities(authorities(roots, &provider)?))
         }
-    };
-    let verified = !matches!(believe, Believe::Anyone);
-    let config = ClientConfig::builder_with_provider(provider.clone())
-        .with_safe_default_protocol_versions()
-        .map_err(|e| invalid("TLS cannot be set up".into()).caused_by(&e))?
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Verifier { believe, provider }))
-        .with_no_client_auth();
-    Ok((config, verified))
+    }
 }
 
 fn authorities(roots: RootCertStore, provider: &Arc<CryptoProvider>) -> Result<Arc<WebPkiServerVerifier>, Fault> {
     WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone())
         .build()
         .map_err(|e| Fault::new(FaultKind::Invalid, "certificate authorities cannot be used").caused_by(&e))
+}
+
+/// rustls' word in ours, where people meet it often.
+fn said(error: &rustls::Error) -> String {
+    match error {
+        rustls::Error::InvalidCertificate(CertificateError::Expired | CertificateError::ExpiredContext { .. }) => format!("it has expired ({error})"),
+        rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
+            format!("it is signed by nobody that this machine, or the `ca_file`, knows ({error})")
+        }
+        _ => error.to_string(),
+    }
 }
 
 #[derive(Debug)]
@@ -149,6 +184,8 @@ enum Believe {
 #[derive(Debug)]
 struct Verifier {
     believe: Believe,
+    /// Some: nothing is refused, what would be is noted here.
+    seen: Option<Seen>,
     provider: Arc<CryptoProvider>,
 }
 
@@ -161,14 +198,19 @@ impl ServerCertVerifier for Verifier {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let seen = Fingerprint::of(leaf);
-        let refused = |why: String| rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(Refused { seen, why }))));
-        match &self.believe {
-            Believe::Anyone => Ok(ServerCertVerified::assertion()),
-            Believe::One(pin) if *pin == seen => Ok(ServerCertVerified::assertion()),
-            Believe::One(pin) => Err(refused(format!("the pinned certificate has SHA-256 {pin}"))),
-            Believe::Authorities(roots) => roots.verify_server_cert(leaf, chain, name, ocsp, now).map_err(|e| refused(e.to_string())),
+        let shown = Fingerprint::of(leaf);
+        let judged = match &self.believe {
+            Believe::Anyone => Ok(()),
+            Believe::One(pin) if *pin == shown => Ok(()),
+            Believe::One(pin) => Err(format!("the pinned certificate has SHA-256 {pin}")),
+            Believe::Authorities(roots) => roots.verify_server_cert(leaf, chain, name, ocsp, now).map(drop).map_err(|e| said(&e)),
+        };
+        if let Some(seen) = &self.seen {
+            *seen.lock().expect("BUG: a holder of what was seen panicked") = Some((leaf.to_vec(), judged.err()));
+            return Ok(ServerCertVerified::assertion());
         }
+        let refused = |why: String| rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(Refused { seen: shown, why }))));
+        judged.map(|()| ServerCertVerified::assertion()).map_err(refused)
     }
 
     fn verify_tls12_signature(&self, message: &[u8], cert: &CertificateDer<'_>, dss: &DigitallySignedStruct) -> Result<HandshakeSignatureValid, rustls::Error> {

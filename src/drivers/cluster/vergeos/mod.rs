@@ -2,13 +2,16 @@
 //!
 //! A node is emptied by its maintenance mode, which live-migrates what runs there. Neither the accepted request nor the mode's flag proves that
 //! anything has moved: `view` counts what the tables of machines and of VMs still place on the node.
-use super::{Ask, Cluster, ClusterConfig, Reached};
+use super::{
+    Ask, Cluster, ClusterConfig, Reached,
+    https::{self, Tls},
+};
 use crate::{
     kinds,
-    model::{Act, Connect, Fault, FaultKind, LeaseAnswer, Loan, Member, NodeView, Repeat, SecretRef, Span},
+    model::{Act, Connect, DataStore, Fault, FaultKind, LeaseAnswer, Loan, Member, NodeView, Repeat, SecretRef, Span},
 };
 use async_trait::async_trait;
-use rest::{Auth, Failure, Rest, Tls};
+use rest::{Auth, Failure, Rest};
 use rows::{Key, MACHINE, Machine, NODE, Node, TIER, Tier, VM, Vm};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -58,7 +61,7 @@ impl kinds::Config<dyn ClusterConfig> for Config {
     const NAME: &'static str = "vergeos";
     const ABOUT: &'static str = "VergeOS: maintenance mode of its nodes, over the REST API";
     fn validate(&self) -> Result<(), String> {
-        rest::base_of(&self.url)?;
+        https::base_of(&self.url)?;
         self.auth()?;
         if let Tls::Sha256(pin) = &self.tls {
             crate::wire::pin::fingerprint(pin)?;
@@ -227,6 +230,11 @@ impl Cluster for VergeOs {
             (Some("poweron"), Some(vm)) => self.vm_action(vm, "poweron", &what).await,
             _ => Err(Fault::new(FaultKind::Invalid, format!("VergeOS knows no act `{}`", act.what))),
         }
+    }
+
+    async fn stores(&self, node: &str) -> Result<Vec<DataStore>, Fault> {
+        let (node, _) = self.node(node).await?;
+        Ok(view::stores(&node, &self.tiers().await?))
     }
 
     fn give_back(&self, _: &str, loan: &Loan) -> Act {

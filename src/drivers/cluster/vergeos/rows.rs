@@ -131,6 +131,7 @@ impl Vm {
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Tier {
     pub name: String,
+    pub cluster: Option<Key>,
     pub status: String,
     pub redundant: Option<bool>,
 }
@@ -140,7 +141,12 @@ pub const TIER: &str =
 
 impl Tier {
     pub fn of(row: &Value) -> Tier {
-        Tier { name: text(row, "tier").unwrap_or_else(|| "?".into()), status: word(row, "display_status"), redundant: flag(row, "redundant") }
+        Tier {
+            name: text(row, "tier").unwrap_or_else(|| "?".into()),
+            cluster: Key::of(&row["cluster"]),
+            status: word(row, "display_status"),
+            redundant: flag(row, "redundant"),
+        }
     }
 }
 

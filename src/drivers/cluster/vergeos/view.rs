@@ -1,6 +1,6 @@
 //! From rows to a judgement: pure.
 use super::rows::{Key, Machine, Node, Tier, Vm, runs};
-use crate::model::{Act, Blocker, Boot, Identity, Loan, LoanId, Member, NodeView, Repeat, Unmovable, Workload};
+use crate::model::{Act, Blocker, Boot, DataStore, Identity, Loan, LoanId, Member, NodeView, Repeat, Unmovable, Workload};
 use serde_json::json;
 
 /// One look: the node, and what the other tables say.
@@ -217,15 +217,35 @@ fn shown(node: &Node) -> String {
     }
 }
 
-fn tiers_not_well(tiers: &Result<Vec<Tier>, String>) -> Vec<Blocker> {
-    let why = |tier: &Tier| match (tier.status.as_str(), tier.redundant) {
-        ("online", Some(true) | None) => None,
+/// Why the tier would not bear the loss of a node. A status that says more than `online` and nothing of redundancy is not taken for redundant.
+fn not_well(tier: &Tier) -> Option<String> {
+    match (tier.status.as_str(), tier.redundant) {
+        ("online" | "", Some(true)) => None,
         ("" | "online", Some(false)) => Some("not redundant".to_owned()),
-        ("", Some(true)) => None,
-        ("", None) => Some("does not say whether it is redundant".to_owned()),
+        ("online" | "", None) => Some("does not say whether it is redundant".to_owned()),
         (status, _) => Some(status.to_owned()),
+    }
+}
+
+fn tiers_not_well(tiers: &Result<Vec<Tier>, String>) -> Vec<Blocker> {
+    tiers.iter().flatten().filter_map(|tier| not_well(tier).map(|why| Blocker::new(format!("vSAN tier {}", tier.name), why))).collect()
+}
+
+/// What the tiers say about losing this node. Every tier of its cluster keeps a part of its data here.
+pub fn stores(node: &Node, tiers: &Result<Vec<Tier>, String>) -> Vec<DataStore> {
+    let store = |name: String, refuses: Vec<String>, rebuilding: Vec<String>| DataStore { kind: "vsan".into(), name, refuses, rebuilding };
+    let tiers = match tiers {
+        Ok(tiers) => tiers,
+        Err(why) => return vec![store("tiers".into(), vec![format!("its redundancy cannot be read: {why}")], Vec::new())],
     };
-    tiers.iter().flatten().filter_map(|tier| why(tier).map(|why| Blocker::new(format!("vSAN tier {}", tier.name), why))).collect()
+    let here = tiers.iter().filter(|t| t.cluster.is_none() || node.cluster.is_none() || t.cluster == node.cluster);
+    here.map(|tier| {
+        let why: Vec<String> = not_well(tier).into_iter().collect();
+        let rebuilds = matches!(tier.status.as_str(), "repairing" | "verifying" | "initializing");
+        let name = format!("tier {}", tier.name);
+        if rebuilds { store(name, Vec::new(), why) } else { store(name, why, Vec::new()) }
+    })
+    .collect()
 }
 
 fn notes(seen: &Seen, guests: &[Guest<'_>]) -> Vec<String> {
@@ -301,8 +321,11 @@ mod tests {
     fn vm(n: u32, on: u32, status: &str) -> Vm {
         Vm { key: key(n + 1000), name: format!("vm{n}"), machine: key(n), node: key(on), status: status.into(), method: Some("auto".into()), cpu: None }
     }
+    fn tier(status: &str, redundant: Option<bool>) -> Tier {
+        Tier { name: "1".into(), cluster: key(1), status: status.into(), redundant }
+    }
     fn online() -> Result<Vec<Tier>, String> {
-        Ok(vec![Tier { name: "1".into(), status: "online".into(), redundant: Some(true) }])
+        Ok(vec![tier("online", Some(true))])
     }
     /// Node 2 in service beside node 1, with a VM on each and the nodes' own rows.
     fn in_service() -> Seen {
@@ -413,15 +436,36 @@ mod tests {
         let elsewhere = Node { cluster: key(9), ..node(1, "running", false) };
         assert_eq!(view(&Seen { peers: vec![elsewhere], ..in_service() }, Unmovable::Refuse).impossible.len(), 1);
         for (status, redundant) in [("online", Some(false)), ("repairing", Some(true)), ("noredundant", None), ("", None)] {
-            let tiers = Ok(vec![Tier { name: "1".into(), status: status.into(), redundant }]);
+            let tiers = Ok(vec![tier(status, redundant)]);
             let seen = view(&Seen { tiers, ..in_service() }, Unmovable::Refuse);
             assert!(!seen.ready && seen.moves.is_empty() && objects(&seen.blockers) == ["vSAN tier 1"], "{status}");
         }
         // In maintenance the node's own copies are away: that must not keep it from being enabled.
-        let tiers = Ok(vec![Tier { name: "1".into(), status: "repairing".into(), redundant: Some(false) }]);
+        let tiers = Ok(vec![tier("repairing", Some(false))]);
         assert!(view(&Seen { node: node(2, "maintenance", true), tiers, ..in_service() }, Unmovable::Refuse).ready);
         let unread = view(&Seen { tiers: Err("404".into()), ..in_service() }, Unmovable::Refuse);
         assert!(unread.notes.iter().any(|n| n.contains("cannot be read")) && unread.moves.len() == 1);
+    }
+
+    #[test]
+    fn every_tier_of_its_cluster_is_a_store() {
+        for (status, redundant, bears, rebuilds) in [
+            ("online", Some(true), true, false),
+            ("", Some(true), true, false),
+            ("online", Some(false), false, false),
+            ("online", None, false, false),
+            ("", None, false, false),
+            ("repairing", Some(true), false, true),
+            ("verifying", Some(true), false, true),
+            ("outofspace", Some(true), false, false),
+            ("noredundant", None, false, false),
+            ("some-new-word", Some(true), false, false),
+        ] {
+            let all = stores(&node(2, "maintenance", true), &Ok(vec![tier(status, redundant), Tier { cluster: key(9), ..tier("offline", None) }]));
+            assert_eq!(all.len(), 1, "the tiers of another cluster keep nothing here");
+            assert_eq!((all[0].bears_it(), !all[0].rebuilding.is_empty()), (bears, rebuilds), "{status} {redundant:?} {all:?}");
+        }
+        assert!(!stores(&node(2, "maintenance", true), &Err("404".into()))[0].bears_it(), "unread is not redundant");
     }
 
     #[test]

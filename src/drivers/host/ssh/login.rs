@@ -3,7 +3,7 @@ use super::{
     Config, Login,
     known_hosts::{self, KnownHosts, Verdict},
 };
-use crate::model::{Connect, Fault, FaultKind, FilePath, Secret};
+use crate::model::{Connect, Fault, FaultKind, FilePath, HostKey, Secret};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use ssh2::{ErrorCode, KeyboardInteractivePrompt, MethodType, Prompt, Session};
 use std::{
@@ -56,6 +56,18 @@ pub fn log_in(config: &Config, cx: &Connect, stream: TcpStream) -> Result<Logged
     Ok(LoggedIn { session, host_key })
 }
 
+/// A handshake and no more: the key that answers, whoever knows it. Offered in libssh2's own order of preference, so that the same key is shown each time.
+pub fn shown(config: &Config, stream: TcpStream) -> Result<HostKey, Fault> {
+    let whom = config.label();
+    let unreachable = |what: &str, e: &ssh2::Error| Fault::new(FaultKind::Unreachable, format!("{whom}: {what}")).cause(words(e));
+    let mut session = Session::new().map_err(|e| unreachable("cannot make a session", &e))?;
+    session.set_tcp_stream(stream);
+    bound(&session, Instant::now() + config.connect_timeout.0, &whom)?;
+    session.handshake().map_err(|e| unreachable("no complete handshake", &e))?;
+    let (key, _) = session.host_key().ok_or_else(|| Fault::new(FaultKind::Invalid, format!("{whom} showed no host key")))?;
+    Ok(HostKey { line: known_hosts::written(key), fingerprint: known_hosts::fingerprint(key) })
+}
+
 /// Each blocking call ends at `until`. Zero would mean never.
 fn bound(session: &Session, until: Instant, whom: &str) -> Result<(), Fault> {
     let left = until.saturating_duration_since(Instant::now());
@@ -103,14 +115,14 @@ impl HostKeys {
         match self.files.judge(&config.host, config.port, &self.pinned, key) {
             Verdict::Known => Ok(fingerprint),
             Verdict::Unknown => denied(format!("{whom}: its host key {kind} {fingerprint} is not known")).map_err(|f| {
-                f.next(format!(
-                    "compare with `ssh-keygen -l` on the host itself, then write it into known_hosts, or into trust.toml as one of the host_keys of {node}"
-                ))
+                f.next(format!("compare with `ssh-keygen -l` on the host itself, then `pitstop inventory trust {node}`, or write it into known_hosts"))
             }),
             Verdict::Changed => {
                 denied(format!("{whom}: its host key changed: {kind} {fingerprint} is not what {by} has; something else answers, or it was installed anew"))
                     .map_err(|f| {
-                        f.next(format!("compare with `ssh-keygen -l` on the host itself; if it is right, put it into {by} in place of the old key of {node}"))
+                        f.next(format!(
+                        "compare with `ssh-keygen -l` on the host itself; if it is right, `pitstop inventory trust {node} --replace` (a key in known_hosts stays there)"
+                    ))
                     })
             }
             Verdict::Revoked => {

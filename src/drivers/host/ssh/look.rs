@@ -26,6 +26,7 @@ pub fn read(text: &str) -> Result<HostView, String> {
             "machine_id" => view.identity.machine_id = some(),
             "uuid" => view.identity.uuid = some(),
             "serial" => view.identity.serial = some(),
+            "address" => view.identity.addresses.extend(some()),
             "root_fs" => view.root_fs = some(),
             "default_target" => view.default_target = some(),
             "kernel" => view.kernel = some(),

@@ -6,6 +6,8 @@ say uptime "$(cat /proc/uptime)"
 say machine_id "$(cat /etc/machine-id)"
 say uuid "$(cat /sys/class/dmi/id/product_uuid)"
 say serial "$(cat /sys/class/dmi/id/product_serial)"
+ip -o link | sed -n 's|.*link/ether \([0-9a-f:]*\).*|address=\1|p'
+ip -o addr | sed -n 's|.* inet6* \([0-9a-f.:]*\)/.*|address=\1|p'
 # A root without a UUID (ZFS, overlay) is named by its source.
 root=$(findmnt -n -o UUID /)
 [ -n "$root" ] || root=$(findmnt -n -o SOURCE /)

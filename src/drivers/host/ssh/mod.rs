@@ -11,7 +11,7 @@ mod pool;
 use super::{Host, HostConfig};
 use crate::{
     kinds,
-    model::{Command, Connect, Fault, FaultKind, FilePath, HostView, Output, SecretRef, Span},
+    model::{Command, Connect, Fault, FaultKind, FilePath, HostKey, HostView, Output, SecretRef, Span},
 };
 use async_trait::async_trait;
 use connection::{Connection, Kept, Stop};
@@ -116,6 +116,7 @@ impl kinds::Config<dyn HostConfig> for Config {
     }
 }
 
+#[async_trait]
 impl HostConfig for Config {
     fn connect(&self, cx: &Connect) -> Result<Arc<dyn Host>, Fault> {
         // Key and password are read at each login: a rotated one must be found.
@@ -127,6 +128,15 @@ impl HostConfig for Config {
     }
     fn endpoint(&self) -> String {
         self.label()
+    }
+    async fn host_key(&self) -> Result<Option<HostKey>, Fault> {
+        let (config, whom) = (self.clone(), self.label());
+        let wait = self.connect_timeout.0;
+        pool::run(&whom, wait * 2, move |runtime| {
+            let stream = runtime.block_on(dial::dial(&config.host, config.port, wait))?;
+            login::shown(&config, stream).map(Some)
+        })
+        .await
     }
 }
 

@@ -1,0 +1,104 @@
+//! The cluster systems the lab can put up, a row each. To add one: write its server, a function like those below that starts it, and a row of `KINDS`.
+use super::{faults::Fault, kubernetes, rack::Rack, tls::Tls, vergeos};
+use std::{
+    fs,
+    future::Future,
+    io,
+    net::{IpAddr, SocketAddr},
+    os::unix::fs::OpenOptionsExt,
+    path::Path,
+    pin::Pin,
+};
+use tokio::net::TcpListener;
+
+/// One kind of cluster.
+#[derive(Debug)]
+pub struct Kind {
+    /// As in `[clusters.edge.kubernetes]` and `--cluster kubernetes`.
+    pub name: &'static str,
+    /// The cluster's name in the lab's inventory, and what its nodes' names begin with.
+    pub cluster: &'static str,
+    pub up: fn(Site<'_>, TcpListener) -> io::Result<Up>,
+    /// Services that its hosts run beside the usual ones.
+    pub services: &'static [&'static str],
+    /// Commands that its hosts have beside the usual ones: a script, and the names it answers to.
+    pub tools: &'static [(&'static str, &'static [&'static str])],
+}
+
+pub const KINDS: &[Kind] = &[
+    Kind { name: "kubernetes", cluster: "edge", up: kubernetes, services: &[], tools: &[] },
+    Kind { name: "vergeos", cluster: "vault", up: vergeos, services: &[], tools: &[] },
+];
+
+/// By its name, or what to say about it.
+pub fn kind(name: &str) -> Result<&'static Kind, String> {
+    let known = || KINDS.iter().map(|k| k.name).collect::<Vec<_>>().join(", ");
+    KINDS.iter().find(|k| k.name == name).ok_or_else(|| format!("the lab has no `{name}` cluster; there are {}", known()))
+}
+
+/// Where a cluster is put up.
+pub struct Site<'a> {
+    pub cluster: &'static str,
+    pub rack: Rack,
+    /// The lab's directory: secrets go to `secrets/`, the inventory that names them lies in `inventory/`.
+    pub dir: &'a Path,
+    pub tls: Tls,
+    pub members: Vec<Member>,
+    pub faults: &'a [Fault],
+}
+pub struct Member {
+    pub name: String,
+    /// Where its BMC answers.
+    pub bmc: IpAddr,
+}
+
+/// A cluster that is put up.
+pub struct Up {
+    /// What the inventory says about it: `[clusters.…]` and whatever belongs to it.
+    pub inventory: String,
+    /// Files that commands on its hosts read: machine, name in its tree, text.
+    pub files: Vec<(String, &'static str, String)>,
+    pub server: Pin<Box<dyn Future<Output = io::Result<()>> + Send>>,
+}
+
+impl Site<'_> {
+    /// A fresh secret, readable for its owner alone; the inventory names it `../secrets/NAME`.
+    pub fn secret(&self, name: &str) -> io::Result<String> {
+        let text = random();
+        secret(&self.dir.join("secrets").join(name), &text)?;
+        Ok(text)
+    }
+}
+
+fn kubernetes(site: Site<'_>, listener: TcpListener) -> io::Result<Up> {
+    let token = random();
+    let address: SocketAddr = listener.local_addr()?;
+    secret(&site.dir.join("kubeconfig"), &kubernetes::kubeconfig(site.cluster, address, &site.tls, &token))?;
+    let inventory = format!("[clusters.{}.kubernetes]\nkubeconfig = \"../kubeconfig\"\n\n", site.cluster);
+    let members = site.members.iter().map(|m| (m.name.clone(), m.name.clone())).collect();
+    let Site { rack, tls, .. } = site;
+    Ok(Up { inventory, files: Vec::new(), server: Box::pin(async move { kubernetes::serve(rack, members, listener, &tls, &token).await }) })
+}
+
+fn vergeos(site: Site<'_>, listener: TcpListener) -> io::Result<Up> {
+    let api_key = site.secret("vergeos-key")?;
+    let inventory = format!(
+        "[clusters.{}.vergeos]\nurl = \"https://{}\"\napi_key = {{ file = \"../secrets/vergeos-key\" }}\ntls = {{ ca_file = \"../ca.pem\" }}\n\n",
+        site.cluster,
+        listener.local_addr()?
+    );
+    let nodes = site.members.iter().map(|m| vergeos::NodeSpec::new(&m.name, &m.name, &m.bmc.to_string())).collect();
+    let creds = vergeos::Creds { api_key, username: "admin".into(), password: random() };
+    let setup = vergeos::Setup { nodes, creds, shape: vergeos::Shape::default(), faults: vergeos::Faults::default() };
+    Ok(Up { inventory, files: Vec::new(), server: Box::pin(vergeos::serve(site.rack, setup, listener, Some(site.tls))) })
+}
+
+pub fn random() -> String {
+    uuid::Uuid::new_v4().simple().to_string()
+}
+
+/// For its owner's eyes.
+pub fn secret(path: &Path, text: &str) -> io::Result<()> {
+    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    io::Write::write_all(&mut file, text.as_bytes())
+}
