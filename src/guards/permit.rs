@@ -1,5 +1,5 @@
 //! A `Permit`: the right to send one power verb to one node, once, within 30 seconds of the readings it was made from.
-use super::{Readings, boot_order, branch, empty, identity, storage};
+use super::{Readings, boot_order, branch, dead, empty, identity, storage};
 use crate::model::{Fault, FaultKind, NodeName, Power, Relax, ResetType};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -33,6 +33,14 @@ pub fn permit(node: &NodeName, verb: ResetType, readings: &Readings) -> Result<P
     }
     unless(readings, Relax::BootOrder, boot_order::judge(node, &moment.boot, readings.host_word()))?;
     let permit = Permit { node: node.clone(), verb, read_at: readings.read_at, spent: false };
+    permit.fresh()?;
+    Ok(permit)
+}
+
+/// ForceOff for a dead node: fenced, not evacuated. Nothing that could still answer is cut off by it.
+pub fn fencing(node: &NodeName, readings: &Readings) -> Result<Permit, Fault> {
+    dead::judge(node, readings)?;
+    let permit = Permit { node: node.clone(), verb: ResetType::ForceOff, read_at: readings.read_at, spent: false };
     permit.fresh()?;
     Ok(permit)
 }

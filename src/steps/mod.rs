@@ -20,6 +20,7 @@ use std::sync::Arc;
 
 pub mod enable;
 pub mod evacuate;
+pub mod fence;
 mod on_bmc;
 pub mod preflight;
 pub mod reset;
@@ -34,6 +35,7 @@ pub const KINDS: &[Kind<dyn Step>] = &[
     Kind::of::<verify::Config>(),
     Kind::of::<enable::Config>(),
     Kind::of::<settle::Config>(),
+    Kind::of::<fence::Config>(),
     // line 2: `Kind::of::<<name>::Config>(),`
 ];
 
@@ -94,6 +96,11 @@ impl Cx {
     fn witnesses(&self) -> readings::Witnesses<'_> {
         let clusters = self.seats.iter().map(|s| (s.cluster.clone(), s.node.clone(), s.driver.clone())).collect();
         readings::Witnesses { bmc: self.bmc.as_ref(), clusters, host: self.host.as_deref() }
+    }
+    /// The right to cut a dead node off.
+    pub async fn fencing(&self, _verb: ResetType, readings: &mut Readings) -> Result<Permit, Fault> {
+        readings.moment = Some(moment::read(&self.witnesses()).await);
+        guards::fencing(&self.node, readings)
     }
     /// What each cluster says of the stores it knows on this node.
     pub async fn stores(&self) -> Vec<(ClusterName, Result<Vec<DataStore>, Fault>)> {

@@ -31,6 +31,9 @@ pub struct Config {
     /// One that stands before the reset: refused, or put aside through the ledger and given back afterwards.
     #[serde(default)]
     pub boot_override: LeftOver,
+    /// This verb and no other: what `pitstop node NODE power` sends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verb: Option<ResetType>,
 }
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -114,7 +117,7 @@ impl Seen {
             off_before: false,
         }
     }
-    fn picture(&self) -> Value {
+    pub fn picture(&self) -> Value {
         json!({ "power": self.power, "boots": self.boots, "host": self.host, "awake": self.awake })
     }
 }
@@ -145,6 +148,9 @@ fn verb(done: &Done) -> Option<ResetType> {
 /// The way down the ladder: which verbs, in order, as far as the BMC takes them.
 fn rungs(config: &Config, seen: &Seen, marked: bool) -> Vec<ResetType> {
     use ResetType::*;
+    if let Some(only) = config.verb {
+        return vec![only];
+    }
     let takes = |v: ResetType| seen.verbs.is_empty() || seen.verbs.contains(&v);
     // Without a boot marker only Off seen and then On seen prove a reboot, so a restart in one verb would prove nothing.
     let graceful = if marked && takes(GracefulRestart) { vec![GracefulRestart] } else { vec![GracefulShutdown] };
@@ -166,8 +172,14 @@ fn rungs(config: &Config, seen: &Seen, marked: bool) -> Vec<ResetType> {
 /// Pure: the whole ladder, over what is seen, what was sent and the time.
 pub fn judge(config: &Config, seen: &Seen, past: &Past, step_attempt: &[Done], time: TimeScale, now: Timestamp) -> Next {
     let wait = |object: &str, why: String| Next::Wait(vec![Blocker::new(object, why)]);
+    let switches_off = matches!(config.verb, Some(ResetType::ForceOff | ResetType::GracefulShutdown));
     let Some(first) = step_attempt.first() else {
         return match seen.power {
+            Power::Off if switches_off => Next::Done(json!({ "power": "Off already" })),
+            Power::On if config.verb == Some(ResetType::On) => Next::Done(json!({ "power": "On already" })),
+            Power::Off if config.verb.is_some_and(|v| v != ResetType::On) => {
+                Next::Hold(Fault::new(FaultKind::Unwilling, "it is off").next("pitstop node NODE power On"))
+            }
             Power::Unknown => wait("BMC", seen.bmc_fault.clone().unwrap_or("power state is neither On nor Off".into())),
             // Never cycle a machine that is off: On alone boots it anew.
             Power::Off => send(ResetType::On, config, seen),
@@ -190,6 +202,9 @@ pub fn judge(config: &Config, seen: &Seen, past: &Past, step_attempt: &[Done], t
     // Only a boot marker that was read now, and is the old one, proves that nothing has happened. A host that is down is booting.
     let unchanged = seen.awake && best(&before).is_some_and(|(who, old)| seen.boots.get(&who) == Some(&old));
 
+    if switches_off && seen.power == Power::Off {
+        return if seen.off_before { Next::Done(json!({ "power": "Off, seen twice" })) } else { wait("BMC", "power is off, looking again".into()) };
+    }
     // Off, and proven: two looks. Whoever sent it, On is owed.
     if seen.power == Power::Off && sent != ResetType::On {
         return if seen.off_before { send(ResetType::On, config, seen) } else { wait("BMC", "power is off, looking again".into()) };

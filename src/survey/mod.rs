@@ -8,8 +8,8 @@ use crate::{
     due::{Due, DueAnswer, DueProbe},
     guards::{Own, boot_order, branch, moment, storage},
     model::{
-        AtPower, Blocker, Boot, ClusterName, ClusterSurvey, DueSeen, Fault, FaultKind, HostView, How, LeaseAnswer, NodeName, NodeSurvey, NodeView, Refused, Relax, Survey,
-        Timestamp, WaySeen,
+        AtPower, Blocker, Boot, ClusterName, ClusterSurvey, DueSeen, Fault, FaultKind, HostView, How, LeaseAnswer, NodeName, NodeSurvey, NodeView, Refused,
+        Relax, Survey, Timestamp, WaySeen,
     },
 };
 use futures::{StreamExt, future::join_all, stream};

@@ -7,6 +7,7 @@ mod faults;
 mod interlocks;
 mod join;
 mod locked;
+mod node;
 mod playbooks;
 mod reading;
 mod reviewed;

@@ -80,6 +80,9 @@ enum Order {
         was_unschedulable: bool,
     },
     Evict(Target),
+    /// The out-of-service taint (Kubernetes 1.28): its pods are deleted and its volumes detached at once.
+    Fence,
+    Unfence,
     /// As before us, without our marks.
     Restore {
         unschedulable: bool,
@@ -98,6 +101,8 @@ struct Before {
 
 /// The caller puts its own name for this cluster in place of it.
 const CLUSTER: &str = "cluster";
+/// The loan of a dead node's taint.
+const FENCE: &str = "fence";
 
 #[async_trait]
 impl Cluster for Kubernetes {
@@ -193,11 +198,26 @@ impl Cluster for Kubernetes {
         match order {
             Order::Cordon { was_unschedulable } => self.cordon(node, was_unschedulable, ask).await,
             Order::Evict(target) => evict(&self.api, &target, node).await,
+            Order::Fence => self.taint(node, true).await,
+            Order::Unfence => self.taint(node, false).await,
             Order::Restore { unschedulable, run } => self.restore(node, unschedulable, run.as_deref(), ask).await,
         }
     }
 
+    fn fenced(&self, node: &str) -> Option<Act> {
+        let mut act = Act::new(CLUSTER, format!("taint {node} out of service"), Repeat::Freely);
+        act.args = json!(Order::Fence);
+        let owed = format!("take the out-of-service taint off {node}");
+        act.borrows = Some(Loan { id: LoanId(FENCE.into()), to: CLUSTER.into(), owed, before: json!({ "tainted": false }), first: false });
+        Some(act)
+    }
+
     fn give_back(&self, node: &str, loan: &Loan) -> Act {
+        if loan.id.0.ends_with(FENCE) {
+            let mut act = Act::new(CLUSTER, format!("take the out-of-service taint off {node}"), Repeat::Freely);
+            act.args = json!(Order::Unfence);
+            return act;
+        }
         let Before { unschedulable, run } = before(loan);
         let what = if unschedulable { format!("take our marks off {node}") } else { format!("uncordon {node}") };
         let mut act = Act::new(CLUSTER, what, Repeat::Freely);
@@ -210,6 +230,9 @@ impl Cluster for Kubernetes {
             // Deleted: there is nothing left to give back.
             return Ok(true);
         };
+        if loan.id.0.ends_with(FENCE) {
+            return Ok(!kube.is_out_of_service());
+        }
         Ok(kube.run().is_none() && kube.unschedulable() == before(loan).unschedulable)
     }
 
@@ -293,6 +316,17 @@ impl Kubernetes {
         let gone = json!({ marks::RUN: null, marks::WAS_UNSCHEDULABLE: null, marks::REASON: null });
         // No other run writes here while the mark is ours, and a kubelet's status must not hinder a node's way back.
         self.patch(&what, &kube, None, gone, unschedulable).await
+    }
+
+    /// Only the one taint, only if nobody wrote to the node since it was read.
+    async fn taint(&self, node: &str, on: bool) -> Result<(), Fault> {
+        let what = if on { format!("taint {node} out of service") } else { format!("take the out-of-service taint off {node}") };
+        let (kube, _) = KubeNode::read(&self.api, node).await?.ok_or_else(|| KubeNode::missing(node))?;
+        if kube.is_out_of_service() == on {
+            return Ok(());
+        }
+        let body = json!({ "metadata": { "resourceVersion": kube.version() }, "spec": { "taints": kube.taints_with(on) } });
+        self.api.ask(&what, Call::Patch { path: NODES, name: kube.name(), body }).await.map(|_| ())
     }
 
     /// Marks and cordon in one write.
