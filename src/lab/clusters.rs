@@ -1,5 +1,5 @@
 //! The cluster systems the lab can put up, a row each. To add one: write its server, a function like those below that starts it, and a row of `KINDS`.
-use super::{faults::Fault, kubernetes, rack::Rack, tls::Tls, vergeos};
+use super::{faults::Fault, kubernetes, openvcloud, rack::Rack, tls::Tls, vergeos};
 use std::{
     fs,
     future::Future,
@@ -27,6 +27,7 @@ pub struct Kind {
 
 pub const KINDS: &[Kind] = &[
     Kind { name: "kubernetes", cluster: "edge", up: kubernetes, services: &[], tools: &[] },
+    Kind { name: "openvcloud", cluster: "cpu", up: openvcloud, services: &[], tools: &[] },
     Kind { name: "vergeos", cluster: "vault", up: vergeos, services: &[], tools: &[] },
 ];
 
@@ -91,6 +92,33 @@ fn vergeos(site: Site<'_>, listener: TcpListener) -> io::Result<Up> {
     let creds = vergeos::Creds { api_key, username: "admin".into(), password: random() };
     let setup = vergeos::Setup { nodes, creds, shape: vergeos::Shape::default(), faults: vergeos::Faults::default() };
     Ok(Up { inventory, files: Vec::new(), server: Box::pin(vergeos::serve(site.rack, setup, listener, Some(site.tls))) })
+}
+
+fn openvcloud(site: Site<'_>, listener: TcpListener) -> io::Result<Up> {
+    let secret = site.secret("openvcloud-secret")?;
+    // Every other wait is scaled by the rack's pace; this one by `[time]`, with the run's.
+    let inventory = format!(
+        "[clusters.{}.openvcloud]\nurl = \"https://{}\"\nportal_secret = {{ file = \"../secrets/openvcloud-secret\" }}\n\
+         tls = {{ ca_file = \"../ca.pem\" }}\nleftovers = \"move\"\n\n",
+        site.cluster,
+        listener.local_addr()?
+    );
+    // Hosts and grid have addresses in common: by them the grid's node is known to be the host that answers.
+    let address = |n: usize| format!("198.51.{}.{}", 100 + n / 250, n % 250 + 1);
+    let files = (site.members.iter().enumerate())
+        .map(|(n, m)| (m.name.clone(), "addresses", format!("2: backplane1    inet {}/24 scope global backplane1\n", address(n))))
+        .collect();
+    let nodes = site.members.iter().enumerate().map(|(n, m)| openvcloud::NodeSpec::new(&m.name, &address(n))).collect();
+    let creds = openvcloud::Creds { jwt: random(), username: "ops@itsyouonline".into(), password: random(), secret, groups: vec!["level2", "admin"] };
+    let setup = openvcloud::Setup {
+        nodes,
+        creds,
+        version: openvcloud::Version::default(),
+        faults: openvcloud::Faults::default(),
+        destroyed: 0,
+        asked: Default::default(),
+    };
+    Ok(Up { inventory, files, server: Box::pin(openvcloud::serve(site.rack, setup, listener, Some(site.tls))) })
 }
 
 pub fn random() -> String {

@@ -3,6 +3,7 @@ pub mod clusters;
 pub mod faults;
 pub mod ipmi;
 pub mod kubernetes;
+pub mod openvcloud;
 pub mod rack;
 pub mod redfish;
 pub mod setup;

@@ -1,7 +1,7 @@
 //! What a run's records amount to, for people and for `--json`. Pure; holds up under any history, also an unfinished or a newer one.
 use crate::{
     event::{Decision, End, Event, Halt, Record, Stop},
-    model::{Blocker, ClusterName, Loan, LoanId, NodeName, RunId, Timestamp},
+    model::{Blocker, ClusterName, Loan, LoanId, NodeName, RunId, Timestamp, hostlist},
     plan::{Limits, Plan},
 };
 use serde::{Deserialize, Serialize};
@@ -366,11 +366,23 @@ impl RunReport {
         let held = self.nodes.iter().find(|n| n.end == NodeState::Held).and_then(|n| n.next.clone());
         let open = self.counts.in_work > 0 || self.counts.waiting > 0;
         self.next = match self.state {
-            RunState::Finished => None,
+            RunState::Finished => self.once_there_is_room(),
             RunState::Open => Some(format!("pitstop resume {}", self.run)),
             RunState::Interrupted if open => Some(format!("pitstop resume {}", self.run)),
             RunState::Interrupted | RunState::Halted => held.or_else(|| open.then(|| format!("pitstop resume {}", self.run))),
         };
+    }
+
+    /// A limit or the window kept due nodes from being begun: nothing of theirs is unfinished, they are simply asked for again.
+    fn once_there_is_room(&self) -> Option<String> {
+        let waiting = self.nodes.iter().filter(|n| n.end == NodeState::Waiting).map(|n| n.name.0.as_str());
+        let again = (self.counts.waiting > 0).then(|| format!("pitstop run {} {}", self.playbook, hostlist::compress(waiting)))?;
+        match &self.halt {
+            Some(Halt::NoRoom { .. }) => Some(format!("pitstop status says what brings those back; then {again}")),
+            Some(Halt::WindowClosed { .. }) => Some(format!("{again}, once the window is open")),
+            Some(Halt::FailureBudget { .. }) => Some(format!("once the failed nodes are looked at: {again}")),
+            _ => Some(again),
+        }
     }
 }
 

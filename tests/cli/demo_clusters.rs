@@ -28,3 +28,10 @@ fn kubernetes() {
 fn vergeos() {
     whole_chain("vergeos", "vault-");
 }
+
+#[test]
+fn openvcloud() {
+    let demo = whole_chain("openvcloud", "cpu-");
+    // The uptime monitor shuts down what falls silent too soon after it was ENABLED: it found nothing to do.
+    assert!(demo.rack.kind("power").iter().all(|l| l["via"] != "uptime-monitor"));
+}

@@ -90,3 +90,35 @@ fn a_permit_is_for_one_verb_of_one_node_once_and_soon() {
         assert!(guards::permit(&n1, ResetType::ForceRestart, &seen).is_err(), "from readings of 31 s ago");
     });
 }
+
+/// What enable wants to do with `n1`, rebooted a moment ago and still borrowed.
+async fn enable_looks(sim: &Sim) -> Result<Next, Fault> {
+    let step = kinds::make(steps::KINDS, &Setting { kind: "enable".into(), body: json!({}) }).unwrap();
+    let mut act = Act::new("bmc", "reset ForceRestart", Repeat::Never);
+    act.power = true;
+    let reset = Done { step: 2, attempt: 0, act, before: Value::Null, at: sim.clock.now(), answer: Some(Answer::Accepted) };
+    let past = Past { acts: vec![reset], loans: vec![left_cordoned()], ..Past::default() };
+    step.look(&sim.cx(&NodeName("n1".into())), &past, sim.clock.now()).await
+}
+
+#[test]
+fn inv_04_work_that_was_placed_on_a_node_before_it_was_enabled_is_a_hold() {
+    paused(async {
+        let sim = Sim::new(Case::default());
+        emptied(&sim);
+        let Ok(Next::Act(acts)) = enable_looks(&sim).await else { panic!("an empty node is given back") };
+        assert_eq!(acts[0].0.returns, Some(LoanId("sim/cordon".into())));
+        sim.world.machines.lock().unwrap().get_mut("n1").unwrap().pods.push("shop/late".into());
+        let Ok(Next::Hold(fault)) = enable_looks(&sim).await else { panic!("nobody knows who put it there") };
+        assert!(fault.what.contains("shop/late runs on n1 before it was enabled"), "{fault}");
+    });
+}
+
+#[test]
+fn inv_01_a_machine_that_was_swapped_after_its_reset_is_not_enabled() {
+    paused(async {
+        let sim = Sim::new(Case { temper: Temper { miswired: true, ..Temper::default() }, ..Case::default() });
+        emptied(&sim);
+        assert!(enable_looks(&sim).await.is_err());
+    });
+}

@@ -11,12 +11,14 @@ mod https;
 mod kube_api;
 pub mod kubernetes;
 pub mod none;
+pub mod openvcloud;
 pub mod vergeos;
 // line 1 of a new cluster system: `pub mod <name>;`
 
 pub const KINDS: &[Kind<dyn ClusterConfig>] = &[
     Kind::of::<kubernetes::Config>(),
     Kind::of::<vergeos::Config>(),
+    Kind::of::<openvcloud::Config>(),
     Kind::of::<none::Config>(),
     // line 2: `Kind::of::<<name>::Config>(),`
 ];

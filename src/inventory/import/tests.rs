@@ -5,7 +5,7 @@ use crate::{
     model::NodeName,
 };
 
-const YAML: &str = "all:\n  vars: { ansible_user: admin }\n  children:\n    workers:\n      vars: { rack: r7 }\n      hosts:\n        w[01:02].lan.example: { bmc_address: 192.0.2.21 }\n    masters:\n      hosts:\n        m1: { ansible_host: 192.0.2.5, ansible_port: 2222, ipmi_host: 192.0.2.6, bmc_password: \"s3cret\" }\n";
+const YAML: &str = "all:\n  vars: { ansible_user: admin }\n  children:\n    workers:\n      vars: { rack: r7 }\n      hosts:\n        w01.lan.example: { bmc_address: 192.0.2.21 }\n        w[02:03].lan.example:\n    masters:\n      hosts:\n        m1: { ansible_host: 192.0.2.5, ansible_port: 2222, ipmi_host: 192.0.2.6, bmc_password: \"s3cret\" }\n";
 const INI: &str = "# ours\nlone ansible_host=192.0.2.9\n\n[storage]\ns[1:2] bmc_address=https://{{ inventory_hostname }}-bmc.example rack=r1\ns3 ansible_host=\"192.0.2.33\" idrac_ip=192.0.2.34   # new\n\n[storage:vars]\nansible_user = ops\n\n[metal:children]\nstorage\n\n[metal:vars]\nsite=fra1\n";
 const CSV: &str =
     "\u{feff}Hostname;BMC IP;IP Address;Rack;BMC Password\r\nedge-01;192.0.2.11;192.0.2.111;r1;hunter2\r\nedge-02;;192.0.2.112;\"r 2; left\";\r\n";
@@ -28,7 +28,7 @@ fn round(source: Source, text: &str) -> (Vec<Found>, crate::inventory::Inventory
 #[test]
 fn five_sources_become_inventories_that_our_own_parser_takes() {
     let (found, inventory, _) = round(Source::AnsibleYaml, YAML);
-    assert_eq!(found.iter().map(|f| f.name.as_str()).collect::<Vec<_>>(), ["m1", "w01.lan.example", "w02.lan.example"]);
+    assert_eq!(found.iter().map(|f| f.name.as_str()).collect::<Vec<_>>(), ["m1", "w01.lan.example", "w02.lan.example", "w03.lan.example"]);
     assert_eq!(found[0].ssh, Some(("192.0.2.5".into(), Some("admin".into()), Some(2222))));
     assert_eq!((found[0].ipmi.clone(), found[1].redfish.as_deref()), (Some(("192.0.2.6".into(), None)), Some("https://192.0.2.21")));
     let worker = &inventory.nodes[&NodeName("w01.lan.example".into())];
