@@ -184,10 +184,14 @@ pub struct StopArgs {
 
 #[derive(Debug, Args)]
 pub struct Release {
-    pub node: String,
+    #[arg(required_unless_present = "from_marks")]
+    pub node: Option<String>,
     /// retry the held step, go on from verify, return it to service (never after power was touched), or keep it out
-    #[arg(value_enum)]
-    pub decision: DecisionArg,
+    #[arg(value_enum, required_unless_present = "from_marks")]
+    pub decision: Option<DecisionArg>,
+    /// The store is gone: settle what marks in the clusters say a run left behind; list what nobody can explain
+    #[arg(long, conflicts_with_all = ["decision", "accept"])]
+    pub from_marks: bool,
     /// Accept one difference by name: machine-id, root-fs, ssh-host-key, default-target
     #[arg(long, value_name = "DIFFERENCE")]
     pub accept: Vec<String>,

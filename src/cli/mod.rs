@@ -15,6 +15,7 @@ mod connect;
 mod context;
 mod demo;
 mod failure;
+mod from_marks;
 mod generate;
 mod history;
 mod import;

@@ -95,7 +95,7 @@ async fn single(cx: &Context, inventory: &Inventory, name: &NodeName, book: Play
         true => Some(cx.store().await?),
         false => None,
     };
-    let plans = plan::make_plans(cx, inventory, &book, &nodes, store.as_deref(), &relaxed).await?;
+    let plans = plan::make_plans(cx, inventory, &book, &nodes, store.as_deref(), &relaxed, BTreeMap::new()).await?;
     cx.say(&format!("{name}: {} {does}", book.name));
     for plan in &plans {
         for note in &plan.notes {

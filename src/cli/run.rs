@@ -12,7 +12,7 @@ use crate::{
     engine::store::{Lock, Store},
     inventory::Inventory,
     model::{ClusterName, NodeName, Relax, RunId},
-    plan::{Input, Plan, drift, make},
+    plan::{History, Input, Plan, drift, make},
     playbook::Playbook,
     survey,
 };
@@ -43,7 +43,7 @@ pub async fn run(cx: &Context, args: RunArgs) -> Result<u8, Failure> {
             return Ok(code);
         }
     }
-    these_after(cx, &inventory, &playbook, &nodes, &relaxed, &args.test).await
+    these_after(cx, &inventory, &playbook, &nodes, &relaxed, &args.test, BTreeMap::new()).await
 }
 
 /// Without a reason nothing is relaxed, and what is given up is printed before anything is done.
@@ -59,7 +59,18 @@ pub fn relaxing(cx: &Context, relaxed: &BTreeSet<Relax>) -> Result<(), Failure> 
 
 /// One named node, by `pitstop node`.
 pub async fn these(cx: &Context, inventory: &Inventory, playbook: &Playbook, nodes: &BTreeSet<NodeName>, relaxed: &BTreeSet<Relax>) -> Result<u8, Failure> {
-    these_after(cx, inventory, playbook, nodes, relaxed, &TestHooks::default()).await
+    these_after(cx, inventory, playbook, nodes, relaxed, &TestHooks::default(), BTreeMap::new()).await
+}
+
+/// With what marks in the clusters say is owed.
+pub async fn settling(
+    cx: &Context,
+    inventory: &Inventory,
+    playbook: &Playbook,
+    nodes: &BTreeSet<NodeName>,
+    owed: BTreeMap<NodeName, History>,
+) -> Result<u8, Failure> {
+    these_after(cx, inventory, playbook, nodes, &BTreeSet::new(), &TestHooks::default(), owed).await
 }
 
 async fn these_after(
@@ -69,6 +80,7 @@ async fn these_after(
     nodes: &BTreeSet<NodeName>,
     relaxed: &BTreeSet<Relax>,
     test: &TestHooks,
+    owed: BTreeMap<NodeName, History>,
 ) -> Result<u8, Failure> {
     let (name, store, clusters) = (&playbook.name, cx.store().await?, clusters_of(inventory, nodes));
     let mut locks = take(cx, &*store, &clusters, nodes).await?;
@@ -78,7 +90,7 @@ async fn these_after(
         if nodes.len() == 1 { "node" } else { "nodes" },
         crate::model::hostlist::compress(nodes.iter().map(|n| n.0.as_str()))
     ));
-    let plans = plan::make_plans(cx, inventory, playbook, nodes, Some(&*store), relaxed).await?;
+    let plans = plan::make_plans(cx, inventory, playbook, nodes, Some(&*store), relaxed, owed).await?;
     let jobs = submit(&*store, plans, &mut locks).await?;
     let code = launch::all(cx, store.clone(), jobs, test).await?;
     give_up(&*store, locks).await;

@@ -75,6 +75,7 @@ mod tests {
                 power: Power::On,
                 verbs: vec![],
                 reset_marker: None,
+                boot_progress: None,
                 product: None,
                 warnings: vec![],
             }),

@@ -264,7 +264,7 @@ fn outside(seen: &Seen, message: &[u8]) -> Option<Vec<u8>> {
     let request = Request::parse(message).ok()?;
     let (code, data) = match (request.net_fn, request.command) {
         ipmi::AUTH_CAPABILITIES => auth_capabilities(&request.data),
-        ipmi::CIPHER_SUITES => cipher_suites(&request.data),
+        ipmi::CIPHER_SUITES => cipher_suites(seen, &request.data),
         ipmi::SYSTEM_GUID => (code::OK, guid(seen).to_vec()),
         _ => (code::PRIVILEGE, Vec::new()),
     };
@@ -288,7 +288,7 @@ fn auth_capabilities(data: &[u8]) -> (u8, Vec<u8>) {
     }
 }
 
-fn cipher_suites(data: &[u8]) -> (u8, Vec<u8>) {
+fn cipher_suites(seen: &Seen, data: &[u8]) -> (u8, Vec<u8>) {
     let [channel, _, index] = *data else { return (code::LENGTH_INVALID, Vec::new()) };
     if !this_channel(channel) {
         return (code::INVALID_FIELD, Vec::new());
@@ -297,7 +297,9 @@ fn cipher_suites(data: &[u8]) -> (u8, Vec<u8>) {
         let [auth, integrity, confidentiality] = suite.algorithms();
         [0xc0, suite.id(), auth, 0x40 | integrity, 0x80 | confidentiality]
     };
-    let records: Vec<u8> = Suite::ALL.iter().rev().flat_map(record).collect();
+    // It only says so: this BMC opens no session with it.
+    let zero = seen.spec.quirks.cipher_zero.then_some([0xc0, 0, 0, 0x40, 0x80]);
+    let records: Vec<u8> = zero.into_iter().chain(Suite::ALL.iter().rev().map(record)).flatten().collect();
     let from = usize::from(index & 0x3f) * 16;
     let part = records.iter().skip(from).take(16).copied();
     (code::OK, std::iter::once(1).chain(part).collect())
@@ -363,7 +365,7 @@ impl Asked<'_> {
             (ipmi::DEVICE_ID, []) => (code::OK, vec![0x20, 0, 1, 0, 2, 0x8c, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
             (ipmi::SYSTEM_GUID, []) => (code::OK, guid(self.seen).to_vec()),
             (ipmi::AUTH_CAPABILITIES, data) => auth_capabilities(data),
-            (ipmi::CIPHER_SUITES, data) => cipher_suites(data),
+            (ipmi::CIPHER_SUITES, data) => cipher_suites(self.seen, data),
             (ipmi::SDR_INFO, []) => (code::OK, vec![0x51, 0, 0, 0xff, 0xff, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
             // Version 1.5, no entries, much room; reservations are taken.
             (ipmi::SEL_INFO, []) => (code::OK, vec![0x51, 0, 0, 0xff, 0x3f, 0, 0, 0, 0, 0, 0, 0, 0, 2]),

@@ -42,6 +42,8 @@ pub struct Quirks {
     pub is_this_computer: bool,
     /// Its OS hangs from the beginning: nothing on it answers, the power is on.
     pub hung: bool,
+    /// The BMC says that it takes IPMI cipher suite 0: anybody, without a password.
+    pub cipher_zero: bool,
 }
 
 /// What a machine boots next instead of its disk, in Redfish's words.

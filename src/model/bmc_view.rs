@@ -67,6 +67,9 @@ pub struct BmcView {
     /// The BMC's own mark of the last reset (`LastResetTime`, a reboot counter): proves a reset only together with Off seen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reset_marker: Option<String>,
+    /// Redfish `BootProgress.LastState`, where it is said: `SystemHardwareInitializationComplete`, `OSRunning`. For people, and for a wait's blocker; never proves a boot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boot_progress: Option<String>,
     /// Maker, model and firmware of the BMC, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub product: Option<String>,

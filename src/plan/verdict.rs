@@ -136,7 +136,9 @@ impl<'a> World<'a> {
             notes.extend(failed.into_iter().map(|why| note(name, format!("second way in to the BMC does not work: {why}"))));
             return None;
         }
-        let next = format!("look at the BMC's power, network and credentials, then pitstop check {name}");
+        // What the BMC's own refusal calls for is better advice than the general one.
+        let own = seen.bmc.iter().find_map(|way| way.seen.as_ref().err()?.next.clone());
+        let next = own.unwrap_or_else(|| format!("look at the BMC's power, network and credentials, then pitstop check {name}"));
         let Some(kind) = seen.bmc.last().and_then(|way| way.seen.as_ref().err()).map(|f| f.kind) else {
             return Some(
                 Fault::new(FaultKind::Unable, "BMC: the inventory names no way in").next(format!("give {name} a bmc.redfish or bmc.ipmi in the inventory")),

@@ -45,7 +45,9 @@ pub fn judge(cx: &Cx, seen: &Readings, unhealthy: &[Blocker], past: &Past) -> Re
         Err(fault) => return wait("BMC", fault.to_string()),
     }
     if let Some(Err(fault)) = &seen.host {
-        return wait("host", fault.to_string());
+        // Where the BMC says how far the boot has come, the wait says it too.
+        let progress = seen.bmc.as_ref().ok().and_then(|bmc| bmc.boot_progress.as_ref());
+        return wait("host", progress.map_or_else(|| fault.to_string(), |stage| format!("{fault}; the BMC says {stage}")));
     }
     if let Some(Ok(host)) = &seen.host {
         if let Some(before) = reset::host_before(past) {

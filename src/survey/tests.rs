@@ -57,6 +57,7 @@ impl Bmc for Fake {
             power: Power::On,
             verbs: vec![],
             reset_marker: None,
+            boot_progress: None,
             product: None,
             warnings: vec![],
         })

@@ -6,6 +6,7 @@ pub mod lan;
 pub mod pin;
 pub mod rakp;
 pub mod rmcp;
+pub mod sel;
 pub mod suite;
 pub mod tls;
 pub mod x509;

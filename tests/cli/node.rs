@@ -117,3 +117,27 @@ fn imported_lists_go_round_through_inventory_and_init_leaves_gaps_that_are_repor
     init.ends(0).says("first/inventory.toml");
     crate::rig::ask(dir, &["-i", "first", "inventory"]).ends(3).says("edge-01: bmc.redfish and host.ssh is a gap");
 }
+
+#[test]
+fn inv_07_without_its_store_a_run_is_settled_by_its_marks_and_what_is_foreign_or_unexplained_stays() {
+    let lab = Lab::start(6, &[]);
+    thread::scope(|s| {
+        for node in ["edge-02", "vault-01"] {
+            let lab = &lab;
+            s.spawn(move || lab.ask(&["run", "evacuate", node]).ends(5));
+        }
+    });
+    for file in ["pitstop.db", "pitstop.db-wal", "pitstop.db-shm"] {
+        fs::remove_file(lab.dir.path().join(file)).ok();
+    }
+    world::cordon(&lab, "edge-03", true);
+    let said = lab.ask(&["release", "--from-marks"]).ends(5);
+    said.says("edge-02: left by run");
+    said.says("uncordon edge-02");
+    said.says("foreign, left as it is: edge-03");
+    said.says("unexplained, not touched: vault-01");
+    let rack = lab.rack();
+    rack.in_service("edge-02");
+    assert_eq!((rack.service("edge-03").as_deref(), rack.service("vault-01").as_deref()), (Some("cordon"), Some("enter maintenance")));
+    assert!(rack.kind("power").is_empty() && world::get(&lab, "/api/v1/nodes/edge-02")["metadata"]["annotations"]["pitstop/run"].is_null());
+}

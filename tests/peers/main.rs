@@ -1,7 +1,11 @@
 //! Our drivers against other people's servers, and other people's clients against our lab. A peer that is not installed fails its test and names `tests/setup`.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on may panic")]
+mod binary;
 mod ipmi;
+mod machine;
 mod peer;
 mod redfish;
+mod refusals;
 mod rmcp_replay;
 mod ssh;
+mod vouched;

@@ -94,6 +94,7 @@ pub fn way(n: usize) -> WaySeen {
         power: Power::On,
         verbs: vec![],
         reset_marker: None,
+        boot_progress: None,
         product: None,
         warnings: vec![],
     };

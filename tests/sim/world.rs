@@ -375,6 +375,7 @@ impl Bmc for FakeBmc {
                     power,
                     verbs: vec![],
                     reset_marker: None,
+                    boot_progress: None,
                     product: None,
                     warnings: vec![],
                 })

@@ -3,7 +3,7 @@ use super::{Bmc, BmcConfig};
 use crate::{
     guards::Permit,
     kinds,
-    model::{BmcView, BootOverride, Connect, Fault, FaultKind, ResetType, SecretRef, Span},
+    model::{BmcView, BootOverride, Connect, Fault, FaultKind, LogEntry, ResetType, SecretRef, Span},
     wire::{
         ipmi::{self as codec, control},
         lan::code,
@@ -19,6 +19,7 @@ use tokio::sync::Mutex;
 mod boot;
 mod faults;
 mod read;
+mod sel;
 mod session;
 mod tool;
 
@@ -212,6 +213,20 @@ impl Bmc for Ipmi {
     }
     async fn set_identify_light(&self, on: bool) -> Result<(), Fault> {
         self.write_light(on).await
+    }
+
+    async fn log_since(&self, id: Option<&str>) -> Result<Vec<LogEntry>, Fault> {
+        let _turn = self.turn.lock().await;
+        let target = self.target()?;
+        match self.config.via {
+            None => {
+                let mut session = self.open(&target).await?;
+                let entries = sel::since(&mut session, &target.endpoint, id).await;
+                session.close().await;
+                entries
+            }
+            Some(Via::Ipmitool) => sel::since(&mut tool::Tool { target: &target, suites: self.suites().0 }, &target.endpoint, id).await,
+        }
     }
 
     /// Every call closes its own session.

@@ -158,6 +158,7 @@ mod tests {
             power: Power::On,
             verbs: vec![],
             reset_marker: None,
+            boot_progress: None,
             product: None,
             warnings: vec![],
         }

@@ -2,7 +2,7 @@
 use super::{Ask, Cluster, ClusterConfig, Reached, kube_api::*};
 use crate::{
     kinds,
-    model::{Act, Blocker, Connect, Fault, FaultKind, FilePath, LeaseAnswer, Loan, LoanId, Member, NodeView, Repeat, Span, Unmovable, Workload, marks},
+    model::{Act, Blocker, Connect, Fault, FaultKind, FilePath, LeaseAnswer, Loan, LoanId, Member, NodeView, Repeat, RunId, Span, Unmovable, Workload, marks},
 };
 use async_trait::async_trait;
 use k8s_openapi::{api::core::v1::Node, apimachinery::pkg::version::Info};
@@ -210,6 +210,16 @@ impl Cluster for Kubernetes {
         let owed = format!("take the out-of-service taint off {node}");
         act.borrows = Some(Loan { id: LoanId(FENCE.into()), to: CLUSTER.into(), owed, before: json!({ "tainted": false }), first: false });
         Some(act)
+    }
+
+    async fn marked(&self, node: &str) -> Result<Option<Vec<Loan>>, Fault> {
+        let Some((kube, _)) = KubeNode::read(&self.api, node).await? else { return Ok(Some(Vec::new())) };
+        let Some(run) = kube.run().map(|run| RunId(run.to_owned())) else { return Ok(Some(Vec::new())) };
+        // A mark without its other half: what was before is unknown, and left cordoned is the least harm.
+        let was = kube.was_unschedulable().unwrap_or(true);
+        let cordoned = cordon(node, was, &Ask { run: Some(run), ..Ask::default() });
+        let tainted = self.fenced(node).filter(|_| kube.is_out_of_service());
+        Ok(Some([Some(cordoned), tainted].into_iter().flatten().filter_map(|act| act.borrows).collect()))
     }
 
     fn give_back(&self, node: &str, loan: &Loan) -> Act {

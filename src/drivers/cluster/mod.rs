@@ -101,6 +101,10 @@ pub trait Cluster: Send + Sync {
     fn fenced(&self, _node: &str) -> Option<Act> {
         None
     }
+    /// What our marks on this node say is owed, without our store. None: this system has no room for marks. Reads only.
+    async fn marked(&self, _node: &str) -> Result<Option<Vec<Loan>>, Fault> {
+        Ok(None)
+    }
     /// The act that pays back a loan this driver handed out in a move; `returns` is set by the caller.
     fn give_back(&self, node: &str, loan: &Loan) -> Act;
     /// Is the loan already paid, as the world stands (someone else uncordoned, we died after the write)? Reads only.

@@ -2,7 +2,10 @@
 use super::driver;
 use pitstop::{drivers::bmc::Bmc, model::Trust};
 use serde_json::{Value, json};
-use std::sync::{Arc, Mutex};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -40,22 +43,35 @@ pub enum Answer {
 pub struct Mock {
     pub url: String,
     asked: Arc<Mutex<Vec<Asked>>>,
+    /// Requests under way now, and the most there were at once.
+    at_once: Arc<Mutex<(usize, usize)>>,
 }
 
 impl Mock {
     /// `answer` is given every request but those for the usual frame (`frame`), unless it answers these as well.
     pub async fn start(answer: impl Fn(&Asked) -> Option<Answer> + Send + Sync + 'static) -> Mock {
+        Mock::start_slow(Duration::ZERO, answer).await
+    }
+    /// Every answer takes this long.
+    pub async fn start_slow(pause: Duration, answer: impl Fn(&Asked) -> Option<Answer> + Send + Sync + 'static) -> Mock {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let asked = Arc::new(Mutex::new(Vec::new()));
-        let (log, answer) = (asked.clone(), Arc::new(answer));
+        let at_once = Arc::new(Mutex::new((0, 0)));
+        let (log, answer, busy) = (asked.clone(), Arc::new(answer), at_once.clone());
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let (log, answer) = (log.clone(), answer.clone());
-                tokio::spawn(async move { serve(stream, &log, &*answer).await });
+                let (log, answer, busy) = (log.clone(), answer.clone(), busy.clone());
+                tokio::spawn(async move {
+                    let now = busy.lock().unwrap().0 + 1;
+                    let most = busy.lock().unwrap().1.max(now);
+                    *busy.lock().unwrap() = (now, most);
+                    serve(stream, pause, &log, &*answer).await;
+                    busy.lock().unwrap().0 -= 1;
+                });
             }
         });
-        Mock { url, asked }
+        Mock { url, asked, at_once }
     }
 
     pub fn bmc(&self, more: Value) -> Arc<dyn Bmc> {
@@ -68,14 +84,18 @@ impl Mock {
     pub fn asked(&self) -> Vec<Asked> {
         self.asked.lock().unwrap().clone()
     }
+    pub fn most_at_once(&self) -> usize {
+        self.at_once.lock().unwrap().1
+    }
     pub fn count(&self, line: &str) -> usize {
         self.asked().iter().filter(|a| a.line() == line).count()
     }
 }
 
-async fn serve(mut stream: TcpStream, log: &Mutex<Vec<Asked>>, answer: &(dyn Fn(&Asked) -> Option<Answer> + Send + Sync)) {
+async fn serve(mut stream: TcpStream, pause: Duration, log: &Mutex<Vec<Asked>>, answer: &(dyn Fn(&Asked) -> Option<Answer> + Send + Sync)) {
     let Some(asked) = read(&mut stream).await else { return };
     log.lock().unwrap().push(asked.clone());
+    tokio::time::sleep(pause).await;
     let answer = answer(&asked).or_else(|| frame(&asked)).unwrap_or(Answer::Json(404, json!({})));
     let (status, more, kind, body) = match answer {
         Answer::Json(status, body) => (status, Vec::new(), "application/json", body.to_string().into_bytes()),

@@ -1,8 +1,9 @@
 //! Redfish: our driver against sushy-emulator and against answers real BMCs give; curl against the lab.
 mod lab;
-mod mock;
+pub mod mock;
 mod odd;
-mod sushy;
+mod seen;
+pub mod sushy;
 
 use pitstop::{
     drivers::bmc::{Bmc, KINDS},

@@ -9,17 +9,17 @@ use rcgen::{CertificateParams, KeyPair};
 use serde_json::json;
 use std::{path::Path, process::Command, sync::Arc};
 
-const QUIET: &str = "11111111-1111-4111-8111-111111111111";
+pub const QUIET: &str = "11111111-1111-4111-8111-111111111111";
 /// Tells somebody who does not listen of every change: the emulator obeys and answers 500.
 const QUEUES: &str = "22222222-2222-4222-8222-222222222222";
 
-struct Emulator {
-    peer: Peer,
-    url: String,
+pub struct Emulator {
+    pub peer: Peer,
+    pub url: String,
 }
 
 impl Emulator {
-    async fn start() -> Emulator {
+    pub async fn start() -> Emulator {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
         let key = KeyPair::generate().unwrap();
@@ -52,7 +52,7 @@ impl Emulator {
     fn bmc(&self, system: &str) -> Arc<dyn Bmc> {
         driver(&self.url, &["secret12"], Trust::default(), json!({ "tls": { "ca_file": self.ca() }, "system_id": system })).unwrap()
     }
-    fn ca(&self) -> String {
+    pub fn ca(&self) -> String {
         self.peer.dir.path().join("cert.pem").display().to_string()
     }
 }

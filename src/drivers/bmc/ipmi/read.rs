@@ -52,6 +52,7 @@ pub async fn view(ask: &mut dyn Ask, endpoint: &str, guid: GuidSetting, silent: 
         power,
         verbs: VERBS.to_vec(),
         reset_marker: None,
+        boot_progress: None,
         product,
         warnings: warnings.into_iter().collect(),
     })

@@ -234,7 +234,8 @@ async fn log_in(target: &Target, pipe: Pipe, suite: Suite, own_key: bool) -> Res
         let goodbye = Rakp3 { tag, status: status::INVALID_CHECK, managed, code: Vec::new() };
         pipe.socket.send(&rmcp::plain(rmcp::RAKP_3, &goodbye.encode())).await.ok();
         let what = format!("{} does not know this user name and password", target.endpoint);
-        return Err(Refusal::Final(Fault::new(FaultKind::Denied, what).cause("its code in RAKP 2 is not made with this password")));
+        let fault = Fault::new(FaultKind::Denied, what).cause("its code in RAKP 2 is not made with this password");
+        return Err(Refusal::Final(fault.next("check user name, password and privilege of bmc.ipmi")));
     }
 
     let third = Rakp3 { tag, status: status::OK, managed, code: login.code_3() };

@@ -1,7 +1,7 @@
 //! HTTP to one BMC: one connection per request, bounded bodies, a session that is logged in once, and writes that are sent once.
 use super::{
     faults::{Sent, broken, refused},
-    quirks, read,
+    quirks, read, retry,
 };
 use crate::model::{Fault, FaultKind, Secret};
 use reqwest::{
@@ -83,6 +83,8 @@ pub struct Client {
     /// What a person does to trust another certificate.
     pub trust: String,
     lanes: Semaphore,
+    /// It asked to be left alone until then (`Retry-After`).
+    rests: std::sync::Mutex<Option<Instant>>,
     pass: Mutex<Option<Pass>>,
     root: Mutex<Option<Value>>,
 }
@@ -113,7 +115,17 @@ pub fn http(tls: rustls::ClientConfig, connect: Duration, whole: Duration) -> re
 
 impl Client {
     pub fn new(http: reqwest::Client, base: Url, auth: Auth, trust: String, account: Box<dyn Fn() -> Result<Account, Fault> + Send + Sync>) -> Client {
-        Client { http, base, auth, account, trust, lanes: Semaphore::new(IN_FLIGHT), pass: Mutex::new(None), root: Mutex::new(None) }
+        Client {
+            http,
+            base,
+            auth,
+            account,
+            trust,
+            lanes: Semaphore::new(IN_FLIGHT),
+            rests: std::sync::Mutex::default(),
+            pass: Mutex::new(None),
+            root: Mutex::new(None),
+        }
     }
 
     fn subject(&self, method: &Method, url: &Url) -> String {
@@ -137,6 +149,28 @@ impl Client {
 
     async fn lane(&self) -> SemaphorePermit<'_> {
         self.lanes.acquire().await.expect("BUG: the lanes of a client are never closed")
+    }
+
+    fn rests(&self) -> std::sync::MutexGuard<'_, Option<Instant>> {
+        self.rests.lock().expect("BUG: a holder of a time panicked")
+    }
+
+    /// Nothing is sent to a BMC that asked for time. Waiting is the caller's.
+    fn awake(&self, subject: &str) -> Result<(), Fault> {
+        let left = self.rests().map(|until| until.saturating_duration_since(Instant::now())).filter(|left| !left.is_zero());
+        left.map_or(Ok(()), |left| {
+            let what = format!("{subject}: not sent, the BMC asked for {} s more without requests", left.as_secs() + 1);
+            Err(Fault::new(FaultKind::Unwilling, what))
+        })
+    }
+
+    /// A refusal that names a time.
+    fn note_rest(&self, reply: &Reply) {
+        if matches!(reply.status.as_u16(), 429 | 503)
+            && let Some(wait) = retry::after(&reply.headers)
+        {
+            *self.rests() = Some(Instant::now() + wait);
+        }
     }
 
     /// One request, one answer.
@@ -170,7 +204,9 @@ impl Client {
         for _ in 0..=REDIRECTS {
             let subject = self.subject(&Method::GET, &url);
             let lane = self.lane().await;
+            self.awake(&subject)?;
             let reply = self.send(Sent::Read, &subject, self.request(Method::GET, &url, pass), lane).await?;
+            self.note_rest(&reply);
             let location = reply.headers.get(header::LOCATION).and_then(|v| v.to_str().ok());
             match location {
                 Some(location) if reply.status.is_redirection() => {
@@ -215,8 +251,10 @@ impl Client {
         let subject = self.subject(&Method::POST, target);
         let request = self.request(Method::POST, target, Some(&pass)).header(header::CONTENT_TYPE, "application/json").body(body);
         let lane = self.lane().await;
+        self.awake(&subject)?;
         last()?;
         let reply = self.send(Sent::Write, &subject, request, lane).await?;
+        self.note_rest(&reply);
         if reply.status == StatusCode::UNAUTHORIZED {
             self.forget(&pass).await;
         }

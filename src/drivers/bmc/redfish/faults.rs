@@ -41,6 +41,9 @@ pub fn refused(sent: Sent, subject: &str, reply: &Reply) -> Fault {
     if refusal.texts.is_empty() && !reply.body.is_empty() {
         fault.causes.push(reply.excerpt());
     }
+    if status == StatusCode::UNAUTHORIZED {
+        fault.next = Some("check user name and password of bmc.redfish, and at the BMC whether the account is locked; nothing is tried again by itself".into());
+    }
     if refusal.says(&["PasswordChangeRequired"]) {
         fault.next = Some("log in to the BMC and change the password of this account".into());
     }

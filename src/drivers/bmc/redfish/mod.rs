@@ -2,8 +2,11 @@
 mod boot;
 mod client;
 mod faults;
+mod health;
+mod log;
 mod quirks;
 mod read;
+mod retry;
 mod shown;
 mod system;
 mod tls;
@@ -12,7 +15,7 @@ use super::{Bmc, BmcConfig};
 use crate::{
     guards::Permit,
     kinds,
-    model::{BmcView, BootOverride, Certificate, Connect, Fault, FaultKind, NodeName, ResetType, SecretRef, Span},
+    model::{BmcView, BootOverride, Certificate, Connect, Fault, FaultKind, Health, LogEntry, NodeName, ResetType, SecretRef, Span},
 };
 use async_trait::async_trait;
 use client::{Account, Client};
@@ -151,6 +154,8 @@ struct Known {
     uuid: Option<String>,
     /// Of the BMC; `Some(None)`: asked, and it did not say.
     firmware: Option<Option<String>>,
+    /// The entries of its event log.
+    log: Option<String>,
 }
 
 #[async_trait]
@@ -182,6 +187,7 @@ impl Bmc for Redfish {
             power: system.power,
             verbs: verbs.as_deref().map(read::known).unwrap_or_default(),
             reset_marker: system.marker,
+            boot_progress: system.boot_progress,
             product: (!product.is_empty()).then_some(product),
             warnings,
         })
@@ -205,6 +211,14 @@ impl Bmc for Redfish {
     }
     async fn set_identify_light(&self, on: bool) -> Result<(), Fault> {
         self.write_light(on).await
+    }
+
+    async fn health(&self) -> Result<Health, Fault> {
+        self.roll_up().await
+    }
+
+    async fn log_since(&self, id: Option<&str>) -> Result<Vec<LogEntry>, Fault> {
+        self.log_entries_since(id).await
     }
 
     async fn close(&self) {

@@ -12,6 +12,12 @@ pub const NOT_NOW: [&str; 4] = [
 /// Message ids that mean: no session is free, whatever the status says.
 pub const NO_SESSION_FREE: [&str; 1] = ["RAC0218"]; // Dell
 
+/// Ids, in lower case, of logs that are the system's event log under a maker's own name.
+pub const EVENT_LOGS: [&str; 2] = [
+    "iml",  // HPE: Integrated Management Log
+    "log1", // Supermicro
+];
+
 /// The serial that the machine's own SMBIOS table shows. Dell keeps the board's number in `SerialNumber` and the service tag, which SMBIOS shows, in `SKU`.
 pub fn serial(system: &Value) -> Option<&Value> {
     let dell = system.get("Manufacturer").and_then(Value::as_str).is_some_and(|maker| maker.starts_with("Dell"));

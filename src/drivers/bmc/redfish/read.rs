@@ -44,6 +44,7 @@ pub struct System {
     pub marker: Option<String>,
     pub product: Option<String>,
     pub manager: Option<String>,
+    pub boot_progress: Option<String>,
 }
 
 impl System {
@@ -64,6 +65,8 @@ impl System {
             marker: last_reset.or_else(|| quirks::reset_counter(doc)),
             product: (!product.is_empty()).then(|| product.join(" ")),
             manager: link(doc.pointer("/Links/ManagedBy/0")),
+            // `None` is said between boots, and by BMCs that never say more.
+            boot_progress: text(doc.pointer("/BootProgress/LastState")).filter(|state| state != "None").map(|state| shown(&state)),
         }
     }
 

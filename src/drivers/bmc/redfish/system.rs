@@ -5,7 +5,11 @@ use super::{
 };
 use crate::model::{Fault, FaultKind, ResetType};
 use reqwest::Url;
+use serde_json::Value;
 use std::sync::MutexGuard;
+
+/// Its address, what it said, and what that means.
+type Found = (String, Value, System);
 
 /// Pages of `Systems` and members on them: a BMC has a handful.
 const PAGES: usize = 8;
@@ -16,27 +20,32 @@ impl Redfish {
         self.known.lock().expect("BUG: a holder of what is known panicked")
     }
 
-    fn fault(&self, kind: FaultKind, what: &str) -> Fault {
+    pub fn fault(&self, kind: FaultKind, what: &str) -> Fault {
         Fault::new(kind, format!("{}: {what}", self.endpoint))
     }
 
     /// The system as it is now, and its address.
     pub async fn system(&self) -> Result<(String, System), Fault> {
+        self.system_doc().await.map(|(uri, _, system)| (uri, system))
+    }
+
+    /// The same with all that the BMC said.
+    pub async fn system_doc(&self) -> Result<(String, Value, System), Fault> {
         let known = self.known().system.clone();
         if let Some(uri) = known {
             match self.client.get(&uri).await {
-                Ok(doc) => return Ok((uri, System::read(&doc))),
+                Ok(doc) => return Ok((uri, doc.clone(), System::read(&doc))),
                 // Addresses change with the firmware of some BMCs: look for it once more.
                 Err(fault) if fault.kind == FaultKind::Unable => self.known().system = None,
                 Err(fault) => return Err(fault),
             }
         }
-        let (uri, system) = self.find().await?;
-        self.known().system = Some(uri.clone());
-        Ok((uri, system))
+        let found = self.find().await?;
+        self.known().system = Some(found.0.clone());
+        Ok(found)
     }
 
-    async fn find(&self) -> Result<(String, System), Fault> {
+    async fn find(&self) -> Result<Found, Fault> {
         let root = match self.client.root().await? {
             Some(root) => root,
             None => self.client.get(super::client::ROOT).await?,
@@ -52,7 +61,10 @@ impl Redfish {
         let mut found = Vec::new();
         for uri in uris.into_iter().take(MEMBERS) {
             match self.client.get(&uri).await {
-                Ok(doc) => found.push((uri, System::read(&doc))),
+                Ok(doc) => {
+                    let system = System::read(&doc);
+                    found.push((uri, doc, system));
+                }
                 // Listed and not there. Any other fault could hide a second system that is meant as well.
                 Err(fault) if fault.kind == FaultKind::Unable => {}
                 Err(fault) => return Err(fault),
@@ -62,14 +74,14 @@ impl Redfish {
     }
 
     /// The first of several is a guess: machines with GPUs or DPUs show more than one.
-    fn choose(&self, mut found: Vec<(String, System)>) -> Result<(String, System), Fault> {
-        let names = found.iter().map(|(uri, s)| s.id.clone().unwrap_or_else(|| uri.clone())).collect::<Vec<_>>().join(", ");
+    fn choose(&self, mut found: Vec<Found>) -> Result<Found, Fault> {
+        let names = found.iter().map(|(uri, _, s)| s.id.clone().unwrap_or_else(|| uri.clone())).collect::<Vec<_>>().join(", ");
         if let Some(wanted) = &self.system_id {
-            let chosen = found.into_iter().find(|(uri, system)| system.is(uri, wanted));
+            let chosen = found.into_iter().find(|(uri, _, system)| system.is(uri, wanted));
             return chosen.ok_or_else(|| self.fault(FaultKind::Invalid, &format!("it has no system `{wanted}`")).cause(format!("it has {}", or_none(&names))));
         }
         if found.len() > 1 {
-            found.retain(|(_, system)| system.reset.is_some());
+            found.retain(|(.., system)| system.reset.is_some());
         }
         match (found.pop(), found.len()) {
             (Some(only), 0) => Ok(only),

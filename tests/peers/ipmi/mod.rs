@@ -1,6 +1,9 @@
-//! The IPMI driver against the lab, ipmi_sim and pyghmi; ipmitool and FreeIPMI against the lab.
+//! The IPMI driver against the lab through good and bad networks; in `servers` against ipmi_sim and pyghmi; in `clients` ipmitool and FreeIPMI against the lab.
+mod clients;
+pub mod servers;
+
 use crate::{
-    peer::{Peer, program, python, udp_port},
+    peer::{program, udp_port},
     rmcp_replay,
 };
 use pitstop::{
@@ -12,12 +15,11 @@ use pitstop::{
         rack::{MachineSpec, Pace, Quirks, Rack},
     },
     model::{BmcView, Connect, Fault, FaultKind, NodeName, Power, ResetType, Secret, SecretRef, Secrets, Setting, Trust},
-    wire::{ipmi as codec, lan::Request, rakp::OpenRequest, rmcp},
+    wire::{rakp::OpenRequest, rmcp},
 };
 use serde_json::{Value, json};
 use std::{
     io::Write,
-    process::Command,
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
@@ -154,6 +156,20 @@ async fn network(port: u16, mut through: impl FnMut(Way, Vec<u8>) -> Vec<Vec<u8>
         }
     });
     own
+}
+
+/// A plain network in between, and how many datagrams of this kind of payload went to the BMC.
+pub async fn counted(port: u16, payload: u8) -> (u16, Arc<std::sync::atomic::AtomicUsize>) {
+    let count = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let seen = count.clone();
+    let own = network(port, move |way, datagram| {
+        if way == Way::ToBmc && datagram.get(5).is_some_and(|kind| kind & 0x3f == payload) {
+            seen.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        }
+        vec![datagram]
+    })
+    .await;
+    (own, count)
 }
 
 pub fn seeded(mut seed: u64) -> impl FnMut(u64) -> u64 {
@@ -430,206 +446,4 @@ async fn ipmitool_as_the_way_reads_the_same_and_obeys_the_same() {
     power(&*bmc, ResetType::ForceOff).await.unwrap();
     until(&*bmc, Power::Off).await;
     assert_eq!(lab.log.power().len(), 2);
-}
-
-// Other people's clients against the lab.
-
-async fn run(name: &str, args: &[&str]) -> String {
-    let (program, args) = (program(name), args.iter().map(|a| (*a).to_owned()).collect::<Vec<_>>());
-    let output = tokio::task::spawn_blocking(move || Command::new(program).args(args).env("IPMITOOL_PASSWORD", "secret12").output().unwrap()).await.unwrap();
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
-}
-
-#[tokio::test]
-async fn ipmitool_works_against_the_lab() {
-    for suite in ["3", "17"] {
-        let lab = lab(Quirks::default()).await;
-        let port = lab.port.to_string();
-        let tool = async |rest: &[&str]| {
-            let base = ["-I", "lanplus", "-C", suite, "-H", "127.0.0.1", "-p", &port, "-U", "ADMIN", "-E"];
-            run("ipmitool", &[&base[..], rest].concat()).await
-        };
-        for (command, want) in [
-            ("chassis power status", "Chassis Power is on"),
-            ("chassis status", "System Power         : on"),
-            ("mc info", "IPMI Version              : 2.0"),
-            ("raw 0x06 0x37", "5f 2c 1d 3e 8a 47 4b 9c 9d 21"),
-            ("fru print 0", "Product Serial        : LAB-0001"),
-            ("sel list", "SEL has no entries"),
-            ("sel info", "Entries          : 0"),
-            ("channel getciphers ipmi", "17"),
-            ("chassis bootparam get 5", "No override"),
-            ("session info active", ""),
-            ("chassis power on", "Command not supported in present state"),
-            ("chassis power diag", "Invalid data field in request"),
-            ("raw 0x2c 0x3e 0x00", "rsp=0xc1"),
-            ("chassis power off", "Chassis Power Control: Down/Off"),
-        ] {
-            let said = tool(&command.split(' ').collect::<Vec<_>>()).await;
-            assert!(said.contains(want), "suite {suite}: {command}: {said}");
-        }
-        assert_eq!(lab.log.power().len(), 2, "suite {suite}");
-    }
-}
-
-#[tokio::test]
-async fn the_lab_refuses_what_is_not_safe() {
-    let lab = lab(Quirks::default()).await;
-    let port = lab.port.to_string();
-    for suite in ["0", "1", "2", "8"] {
-        let said = run(
-            "ipmitool",
-            &["-I", "lanplus", "-C", suite, "-N", "1", "-R", "1", "-H", "127.0.0.1", "-p", &port, "-U", "ADMIN", "-E", "-v", "chassis", "status"],
-        )
-        .await;
-        assert!(said.contains("Unable to establish"), "suite {suite}: {said}");
-    }
-    let said = run("ipmitool", &["-I", "lan", "-N", "1", "-R", "1", "-H", "127.0.0.1", "-p", &port, "-U", "ADMIN", "-E", "chassis", "status"]).await;
-    assert!(!said.contains("System Power"), "IPMI 1.5: {said}");
-    let said =
-        run("ipmitool", &["-I", "lanplus", "-C", "17", "-L", "USER", "-H", "127.0.0.1", "-p", &port, "-U", "ADMIN", "-E", "chassis", "power", "off"]).await;
-    assert!(said.contains("Insufficient privilege"), "{said}");
-    assert_eq!(lab.log.power(), vec![]);
-}
-
-#[tokio::test]
-async fn freeipmi_works_against_the_lab() {
-    for suite in ["3", "17"] {
-        let lab = lab(Quirks::default()).await;
-        let host = format!("127.0.0.1:{}", lab.port);
-        let base = ["-D", "LAN_2_0", "-I", suite, "-h", &host, "-u", "ADMIN", "-p", "secret12", "-l", "ADMIN"];
-        let with = |rest: &[&str]| base.iter().chain(rest).map(|s| (*s).to_owned()).collect::<Vec<String>>();
-        for (program, rest, want) in [
-            ("ipmipower", &["--stat"][..], "127.0.0.1"),
-            ("ipmi-chassis", &["--get-chassis-status"], "System Power                        : on"),
-            ("bmc-info", &["--get-device-id"], "IPMI Version"),
-            ("ipmi-fru", &["--ignore-sdr-cache"], "LAB-0001"),
-            ("ipmi-sel", &["--ignore-sdr-cache", "--info"], "Number of log entries"),
-            ("ipmipower", &["--off"], "ok"),
-        ] {
-            let args = with(rest);
-            let said = run(program, &args.iter().map(String::as_str).collect::<Vec<_>>()).await;
-            assert!(said.contains(want), "suite {suite}: {program} {rest:?}: {said}");
-        }
-        assert_eq!(lab.log.power(), [("ForceOff".to_owned(), "Accepted".to_owned())]);
-    }
-}
-
-// Other people's BMCs.
-
-/// Is somebody there who speaks IPMI? Without a login.
-async fn answers(port: u16) -> bool {
-    let (net_fn, command) = codec::AUTH_CAPABILITIES;
-    let request = Request { net_fn, command, sequence: 1, data: vec![0x8e, 4] };
-    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-    socket.connect(("127.0.0.1", port)).await.unwrap();
-    socket.send(&rmcp::before_session(&request.encode())).await.ok();
-    matches!(tokio::time::timeout(Duration::from_millis(500), socket.recv(&mut [0; 64])).await, Ok(Ok(_)))
-}
-
-/// OpenIPMI's simulator: suites 0 to 3. Its hook keeps the power in a file, obeys `shutdown` a second later, and fails while a file `broken` is there.
-async fn ipmi_sim() -> (Peer, u16) {
-    let (program, port, dir) = (program("ipmi_sim"), udp_port(), tempfile::tempdir().unwrap());
-    let at = dir.path().display();
-    let auth = "none md2 md5 straight";
-    let conf = format!(
-        "name \"peer\"\nset_working_mc 0x20\n  startlan 1\n    addr 127.0.0.1 {port}\n    priv_limit admin\n    allowed_auths_callback {auth}\n    allowed_auths_user {auth}\n    \
-         allowed_auths_operator {auth}\n    allowed_auths_admin {auth}\n    guid 5f2c1d3e8a474b9c9d213e5f708192a3\n  endlan\n  chassis_control \"{at}/chassis {at}\"\n  user 2 true \"ADMIN\" \"secret12\" admin 10 {auth}\n"
-    );
-    let emu = "mc_setbmc 0x20\nmc_add 0x20 0 no-device-sdrs 0x23 9 8 0x9f 0x1291 0xf02 persist_sdr\nsel_enable 0x20 1000 0x0a\nmc_enable 0x20\n";
-    let hook = "#!/bin/sh\ncd \"$1\"; shift; echo \"$*\" >>calls\n[ -e broken ] && exit 1\ncase \"$1 $2 $3\" in\n'get power '*) echo \"power:$(cat power)\" ;;\n'set power 0') echo 0 >power ;;\n\
-                'set power 1') echo 1 >power ;;\n'set shutdown 1') (sleep 1; echo 0 >power) >/dev/null 2>&1 & ;;\n'set reset 1') ;;\n'get boot '*) echo boot:default ;;\nesac\n";
-    for (name, text) in [("lan.conf", conf.as_str()), ("peer.emu", emu), ("chassis", hook), ("power", "1\n")] {
-        std::fs::write(dir.path().join(name), text).unwrap();
-    }
-    std::fs::create_dir(dir.path().join("state")).unwrap();
-    std::fs::set_permissions(dir.path().join("chassis"), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-    let mut command = Command::new(program);
-    command.args(["-c", "lan.conf", "-f", "peer.emu", "-s", "state", "-n"]);
-    let mut peer = Peer::start(&mut command, dir);
-    peer.ready(|| answers(port)).await;
-    (peer, port)
-}
-
-async fn works_against_ipmi_sim(more: Value) {
-    let (sim, port) = ipmi_sim().await;
-    let bmc = driver(port, more);
-    // Suite 17 comes first and is refused.
-    let view = bmc.look().await.unwrap();
-    assert_eq!(view.power, Power::On);
-    assert_eq!(view.product.as_deref(), Some("IANA 4753 product 0x0f02, BMC firmware 9.08, IPMI 2.0"));
-    assert_eq!(view.identity.uuid.as_deref(), Some(UUID));
-
-    power(&*bmc, ResetType::GracefulShutdown).await.unwrap();
-    assert_eq!(bmc.look().await.unwrap().power, Power::On, "a soft power-off is a wish");
-    until(&*bmc, Power::Off).await;
-    power(&*bmc, ResetType::On).await.unwrap();
-    until(&*bmc, Power::On).await;
-    power(&*bmc, ResetType::ForceOff).await.unwrap();
-    until(&*bmc, Power::Off).await;
-    power(&*bmc, ResetType::On).await.unwrap();
-    let view = bmc.look().await.unwrap();
-    std::fs::write(sim.dir.path().join("broken"), "").unwrap();
-    let fault = bmc.power(ResetType::ForceRestart, &mut permitted(&view, ResetType::ForceRestart)).await.unwrap_err();
-    assert_eq!(fault.kind, FaultKind::Invalid, "an unspecified error proves nothing: {fault}");
-    let calls = std::fs::read_to_string(sim.dir.path().join("calls")).unwrap();
-    let count = |what: &str| calls.lines().filter(|l| *l == what).count();
-    assert_eq!((count("set shutdown 1"), count("set power 0"), count("set power 1"), count("set reset 1")), (1, 1, 2, 1), "{calls}");
-}
-
-#[tokio::test]
-async fn the_driver_works_against_ipmi_sim() {
-    works_against_ipmi_sim(json!({})).await;
-}
-
-#[tokio::test]
-async fn the_driver_works_against_ipmi_sim_through_ipmitool() {
-    program("ipmitool");
-    works_against_ipmi_sim(json!({ "via": "ipmitool", "timeout": "5s" })).await;
-}
-
-#[tokio::test]
-async fn ipmi_sim_tells_apart_too_and_keeps_no_session() {
-    let (_sim, port) = ipmi_sim().await;
-    for more in [json!({}), json!({ "via": "ipmitool", "timeout": "5s" })] {
-        assert_eq!(kind(driver_as(port, "ADMIN", "wrong", more.clone()).look().await), FaultKind::Denied);
-        assert_eq!(kind(driver_as(port, "nobody", "secret12", more.clone()).look().await), FaultKind::Denied);
-    }
-    let mut only_17 = driver(port, json!({ "cipher_suites": [17] })).look().await.unwrap_err();
-    assert_eq!(only_17.kind, FaultKind::Unable, "{only_17}");
-    only_17 = driver(port, json!({ "cipher_suites": [17], "via": "ipmitool", "timeout": "5s" })).look().await.unwrap_err();
-    assert_eq!(only_17.kind, FaultKind::Unable, "{only_17}");
-    // It has about sixty slots.
-    let bmc = driver(port, json!({}));
-    for _ in 0..100 {
-        bmc.look().await.unwrap();
-    }
-}
-
-#[tokio::test]
-async fn the_driver_works_against_pyghmi() {
-    let (port, dir) = (udp_port(), tempfile::tempdir().unwrap());
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/peers/pyghmi_bmc.py");
-    let mut command = Command::new(python("python"));
-    command.args([script, &port.to_string()]);
-    let mut peer = Peer::start(&mut command, dir);
-    peer.ready(|| answers(port)).await;
-    let bmc = driver(port, json!({}));
-    assert_eq!(bmc.look().await.unwrap().power, Power::On);
-    assert_eq!(kind(driver_as(port, "ADMIN", "wrong", json!({})).look().await), FaultKind::Denied);
-    let permit = |verb| async move {
-        // Its GUID is random at every login, so nothing pins it: what is read now has to do.
-        let view = BmcView {
-            identity: pitstop::model::Identity { serial: Some("PYGHMI-1".into()), ..Default::default() },
-            ..driver(port, json!({})).look().await.unwrap()
-        };
-        permitted(&view, verb)
-    };
-    bmc.power(ResetType::GracefulShutdown, &mut permit(ResetType::GracefulShutdown).await).await.unwrap();
-    assert_eq!(bmc.look().await.unwrap().power, Power::On);
-    until(&*bmc, Power::Off).await;
-    let fault = bmc.power(ResetType::PowerCycle, &mut permit(ResetType::PowerCycle).await).await.unwrap_err();
-    assert_eq!(fault.kind, FaultKind::Unwilling, "{fault}");
-    bmc.power(ResetType::On, &mut permit(ResetType::On).await).await.unwrap();
-    until(&*bmc, Power::On).await;
 }
