@@ -2,11 +2,12 @@
 use super::{Check, Probe, Verdict};
 use crate::{
     kinds,
-    model::{Blocker, Command, Fault, FaultKind, Span},
+    model::{Blocker, Command, Fault, FaultKind, Output, Span},
 };
 use async_trait::async_trait;
+use regex::Regex;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -19,6 +20,14 @@ pub struct Config {
     /// Text that standard output must contain.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stdout: Option<String>,
+    /// A regular expression that some line of standard output must match.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub regex: Option<String>,
+    /// Standard output is JSON, and what stands at this pointer (RFC 6901) must equal `equals`: `/health/status`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub json: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub equals: Option<Value>,
     /// Ended there, on the host too.
     #[serde(default = "limit")]
     pub limit: Span,
@@ -35,12 +44,40 @@ impl kinds::Config<dyn Check> for Config {
             _ if self.run.trim().is_empty() => Err("`run` is empty".into()),
             _ if !(0..=255).contains(&self.status) => Err(format!("`status` {} is no exit status: 0 to 255", self.status)),
             _ if self.stdout.as_deref() == Some("") => Err("`stdout` is empty: every output contains that".into()),
+            _ if self.json.is_some() != self.equals.is_some() => Err("`json` says where, `equals` says what: one needs the other".into()),
+            _ if self.json.as_ref().is_some_and(|p| !p.is_empty() && !p.starts_with('/')) => Err("`json` is a pointer such as /health/status".into()),
+            _ if self.pattern().is_err() => self.pattern().map(drop),
             _ if self.limit.0.is_zero() => Err("`limit` must be longer than nothing".into()),
             _ => Ok(()),
         }
     }
     fn make(self) -> Box<dyn Check> {
         Box::new(self)
+    }
+}
+
+impl Config {
+    fn pattern(&self) -> Result<Option<Regex>, String> {
+        self.regex.as_ref().map(|p| Regex::new(p).map_err(|e| format!("`{p}` is no regular expression: {e}"))).transpose()
+    }
+    /// What of the output is not as wanted. An answer of which a part was not read is none.
+    fn wrong(&self, node: &crate::model::NodeName, out: &Output) -> Result<Option<String>, Fault> {
+        let invalid = |why: String| Fault::new(FaultKind::Invalid, format!("{node}: `{}`: {why}", self.run));
+        if let Some(pattern) = self.pattern().map_err(invalid)?
+            && !out.stdout.lines().any(|l| pattern.is_match(l))
+        {
+            let dropped = if out.dropped > 0 { format!(" ({} further bytes were not read)", out.dropped) } else { String::new() };
+            return Ok(Some(format!("no line matches `{pattern}`; the last says: {}{dropped}", line_of(&out.stdout))));
+        }
+        if let (Some(pointer), Some(wanted)) = (&self.json, &self.equals) {
+            let said: Value = serde_json::from_str(&out.stdout).map_err(|e| invalid(format!("its output is no JSON: {e}")))?;
+            match said.pointer(pointer) {
+                Some(found) if found == wanted => {}
+                Some(found) => return Ok(Some(format!("{pointer} is {found}, not {wanted}"))),
+                None => return Ok(Some(format!("its answer has no {pointer}"))),
+            }
+        }
+        Ok(None)
     }
 }
 
@@ -68,6 +105,7 @@ impl Check for Config {
                 let dropped = if out.dropped > 0 { format!(" ({} further bytes were not read)", out.dropped) } else { String::new() };
                 Ok(Verdict::Unhealthy(vec![Blocker::new(object, format!("did not say `{wanted}` but: {}{dropped}", line_of(&out.stdout)))]))
             }
+            _ if let Some(why) = self.wrong(probe.node, &out)? => Ok(Verdict::Unhealthy(vec![Blocker::new(object, why)])),
             _ => Ok(Verdict::Healthy(json!({ "run": self.run, "status": out.status, "said": line_of(&out.stdout) }))),
         }
     }
@@ -95,7 +133,7 @@ mod tests {
         config.look(&Probe::of(&NodeName("edge-01".into()), host, &net)).await
     }
     fn config(run: &str, status: i32, stdout: Option<&str>) -> Config {
-        Config { run: run.into(), status, stdout: stdout.map(str::to_owned), limit: limit() }
+        Config { run: run.into(), status, stdout: stdout.map(str::to_owned), regex: None, json: None, equals: None, limit: limit() }
     }
 
     #[tokio::test]
@@ -110,6 +148,27 @@ mod tests {
         assert_eq!(why[0].why, "did not say `up` but: link down");
         let Ok(Verdict::Unhealthy(why)) = look(&config("true", 1, None), Some(&sh)).await else { panic!("healthy") };
         assert_eq!(why[0].why, "ended with status 0, not 1: nothing");
+    }
+
+    #[tokio::test]
+    async fn lines_and_json() {
+        let sh = fake::Sh { path: "/usr/bin:/bin".into() };
+        let line = |regex: &str| Config { regex: Some(regex.into()), ..config("printf 'eth0 up\\neth1 down\\n'", 0, None) };
+        assert!(matches!(look(&line("^eth0 +up$"), Some(&sh)).await, Ok(Verdict::Healthy(_))));
+        let Ok(Verdict::Unhealthy(why)) = look(&line("^eth1 +up$"), Some(&sh)).await else { panic!("healthy") };
+        assert_eq!(why[0].why, "no line matches `^eth1 +up$`; the last says: eth1 down");
+        let at = |pointer: &str, wanted: Value| {
+            let run = r#"echo '{"health":{"status":"HEALTH_WARN","osds":3}}'"#;
+            Config { json: Some(pointer.into()), equals: Some(wanted), ..config(run, 0, None) }
+        };
+        assert!(matches!(look(&at("/health/osds", json!(3)), Some(&sh)).await, Ok(Verdict::Healthy(_))));
+        let Ok(Verdict::Unhealthy(why)) = look(&at("/health/status", json!("HEALTH_OK")), Some(&sh)).await else { panic!("healthy") };
+        assert_eq!(why[0].why, r#"/health/status is "HEALTH_WARN", not "HEALTH_OK""#);
+        let Ok(Verdict::Unhealthy(why)) = look(&at("/state", json!(1)), Some(&sh)).await else { panic!("healthy") };
+        assert_eq!(why[0].why, "its answer has no /state");
+        let garbage = Config { run: "echo hello".into(), ..at("/state", json!(1)) };
+        assert_eq!(look(&garbage, Some(&sh)).await.unwrap_err().kind, FaultKind::Invalid);
+        assert!(line("(").validate().is_err() && Config { equals: None, ..at("/a", json!(1)) }.validate().is_err() && at("a", json!(1)).validate().is_err());
     }
 
     #[tokio::test]

@@ -39,11 +39,8 @@ impl kinds::Config<dyn Check> for Config {
     const NAME: &'static str = "http";
     const ABOUT: &'static str = "an HTTP GET is answered with the wanted status and text";
     fn validate(&self) -> Result<(), String> {
-        let rest = self.url.strip_prefix("https://").or_else(|| self.url.strip_prefix("http://"));
-        let authority = rest.unwrap_or_default().split(['/', '?', '#']).next().unwrap_or_default();
+        check_url(&self.url)?;
         match () {
-            _ if authority.is_empty() => Err(format!("`{}` is not an http:// or https:// URL", self.url)),
-            _ if authority.contains('@') => Err("credentials do not belong in a URL: it is printed and journalled".into()),
             _ if !(100..600).contains(&self.status) => Err(format!("`status` {} is no HTTP status", self.status)),
             _ if self.contains.as_deref() == Some("") => Err("`contains` is empty: every answer contains that".into()),
             _ if self.limit.0.is_zero() => Err("`limit` must be longer than nothing".into()),
@@ -53,6 +50,22 @@ impl kinds::Config<dyn Check> for Config {
     fn make(self) -> Box<dyn Check> {
         Box::new(self)
     }
+}
+
+pub fn check_url(url: &str) -> Result<(), String> {
+    let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+    let authority = rest.unwrap_or_default().split(['/', '?', '#']).next().unwrap_or_default();
+    match () {
+        _ if authority.is_empty() => Err(format!("`{url}` is not an http:// or https:// URL")),
+        _ if authority.contains('@') => Err("credentials do not belong in a URL: it is printed and journalled".into()),
+        _ => Ok(()),
+    }
+}
+
+/// A value of a URL's query.
+pub fn encoded(text: &str) -> String {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
+    text.bytes().map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
 }
 
 #[async_trait]

@@ -2,16 +2,27 @@
 use crate::{
     drivers::{bmc::Bmc, cluster::Cluster, host::Host, net::Net},
     kinds::Kind,
-    model::{Blocker, Fault, NodeName, Past},
+    model::{Blocker, Fault, FaultKind, NodeName, Past},
 };
 use async_trait::async_trait;
 use serde_json::Value;
 use std::sync::Arc;
 
+pub mod alertmanager;
+pub mod chrony;
 pub mod command;
+pub mod disk_space;
 pub mod http;
+pub mod kernel_log;
+pub mod mdraid;
+pub mod mounts;
+pub mod prometheus;
+pub mod redfish_health;
+pub mod smart;
 pub mod systemd;
 pub mod tcp;
+mod tool;
+pub mod zfs;
 // line 1 of a new check: `pub mod <name>;`
 
 pub const KINDS: &[Kind<dyn Check>] = &[
@@ -19,6 +30,16 @@ pub const KINDS: &[Kind<dyn Check>] = &[
     Kind::of::<command::Config>(),
     Kind::of::<http::Config>(),
     Kind::of::<tcp::Config>(),
+    Kind::of::<alertmanager::Config>(),
+    Kind::of::<chrony::Config>(),
+    Kind::of::<disk_space::Config>(),
+    Kind::of::<kernel_log::Config>(),
+    Kind::of::<mdraid::Config>(),
+    Kind::of::<mounts::Config>(),
+    Kind::of::<prometheus::Config>(),
+    Kind::of::<redfish_health::Config>(),
+    Kind::of::<smart::Config>(),
+    Kind::of::<zfs::Config>(),
     // line 2: `Kind::of::<<name>::Config>(),`
 ];
 
@@ -47,10 +68,27 @@ pub enum Verdict {
     Unhealthy(Vec<Blocker>),
 }
 
+/// What would make well what a look found wrong. It is issued as an act: in the journal first, once per boot and check, and then looked at again.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Repair {
+    /// In words, for people and journal: `start node-agent`.
+    pub what: String,
+    /// The check reads this again when the act is sent.
+    pub args: Value,
+}
+
 #[async_trait]
 pub trait Check: Send + Sync {
     /// `systemd: multipathd, node-agent`.
     fn describe(&self) -> String;
     /// Reads only. A fault means that it could not be asked: never healthy.
     async fn look(&self, probe: &Probe<'_>) -> Result<Verdict, Fault>;
+    /// None: nothing known that would help, or not asked for in the inventory. Pure.
+    fn repair(&self, _wrong: &[Blocker]) -> Option<Repair> {
+        None
+    }
+    /// Sends the repair: one exchange. Whether it helped is what the next look says.
+    async fn mend(&self, _probe: &Probe<'_>, repair: &Repair) -> Result<(), Fault> {
+        Err(Fault::new(FaultKind::Unable, format!("BUG: {} has no repair `{}`", self.describe(), repair.what)))
+    }
 }

@@ -1,5 +1,5 @@
 //! Check `systemd`: the units named are active, and on request no unit has failed.
-use super::{Check, Probe, Verdict};
+use super::{Check, Probe, Repair, Verdict};
 use crate::{
     drivers::host::Host,
     kinds,
@@ -18,6 +18,9 @@ pub struct Config {
     /// No unit at all may be in state failed.
     #[serde(default)]
     pub no_failed: bool,
+    /// What is not active is started, what failed is restarted; once per boot.
+    #[serde(default)]
+    pub repair: bool,
     /// How long the host may take to answer.
     #[serde(default = "limit")]
     pub limit: Span,
@@ -92,6 +95,30 @@ impl Check for Config {
             return Ok(Verdict::Healthy(json!({ "units": active, "no_failed": self.no_failed })));
         }
         Ok(Verdict::Unhealthy(blockers))
+    }
+    fn repair(&self, wrong: &[Blocker]) -> Option<Repair> {
+        // A unit on its way needs time, not a restart; one that does not exist or is masked is for a person.
+        let helps =
+            |b: &&Blocker| is_unit(&b.object) && (b.why == "failed" || ["failed (", "inactive ("].iter().any(|s| b.why.starts_with(s)) && b.why.ends_with(')'));
+        let units: Vec<&str> = wrong.iter().filter(helps).map(|b| b.object.as_str()).collect();
+        (self.repair && !units.is_empty()).then(|| Repair { what: format!("restart {}", units.join(", ")), args: json!({ "units": units }) })
+    }
+    async fn mend(&self, probe: &Probe<'_>, repair: &Repair) -> Result<(), Fault> {
+        let host = probe.host.ok_or_else(|| Fault::new(FaultKind::Unable, format!("{}: no host to repair units on", probe.node)))?;
+        let units: Vec<String> = serde_json::from_value(repair.args["units"].clone()).unwrap_or_default();
+        if units.is_empty() || !units.iter().all(|u| is_unit(u)) {
+            return Err(Fault::new(FaultKind::Invalid, format!("{}: `{}` names no unit", probe.node, repair.what)));
+        }
+        let units = units.iter().map(|u| quoted(u)).collect::<Vec<_>>().join(" ");
+        // A unit that failed too often is not started before its count is forgotten. Not waited for: the looks that follow say how it went.
+        let line = format!("systemctl reset-failed {units}; systemctl --no-block restart {units}");
+        let out = host.exec(&Command::as_root(&line, self.limit)).await?;
+        match out.status {
+            0 => Ok(()),
+            _ => {
+                Err(Fault::new(FaultKind::Unable, format!("{}: `{}` ended with status {}", probe.node, repair.what, out.status)).cause(first_line(&out.stderr)))
+            }
+        }
     }
 }
 
@@ -171,7 +198,7 @@ mod tests {
     };
 
     fn units(active: &[&str]) -> Config {
-        Config { active: active.iter().map(|s| s.to_string()).collect(), no_failed: false, limit: limit() }
+        Config { active: active.iter().map(|s| s.to_string()).collect(), no_failed: false, repair: false, limit: limit() }
     }
     async fn look(config: &Config, host: Option<&dyn Host>) -> Result<Verdict, Fault> {
         let net = net::fake::Canned { http: Err(Fault::new(FaultKind::Unable, "no")), tcp: Ok(()) };
@@ -216,11 +243,36 @@ mod tests {
 
     #[tokio::test]
     async fn no_failed_names_the_failed_ones() {
-        let config = Config { active: vec![], no_failed: true, limit: limit() };
+        let config = Config { active: vec![], no_failed: true, repair: false, limit: limit() };
         assert!(matches!(look(&config, Some(&Canned::says(0, "", ""))).await, Ok(Verdict::Healthy(_))));
         let failed = Canned::says(0, "● nfs-mount.service loaded failed failed NFS\nbackup.timer loaded failed failed Backup\n", "");
         let named = vec![Blocker::new("nfs-mount.service", "failed"), Blocker::new("backup.timer", "failed")];
         assert_eq!(look(&config, Some(&failed)).await, Ok(Verdict::Unhealthy(named)));
+    }
+
+    #[tokio::test]
+    async fn what_failed_is_restarted_where_asked() {
+        let wrong = |why: &[(&str, &str)]| why.iter().map(|(u, w)| Blocker::new(*u, *w)).collect::<Vec<_>>();
+        let mends = Config { repair: true, ..units(&["a", "b", "c", "d"]) };
+        let ill =
+            wrong(&[("a", "failed (failed)"), ("b", "inactive (dead)"), ("c", "activating (start)"), ("d", "there is no such unit"), ("e.timer", "failed")]);
+        assert_eq!(units(&["a"]).repair(&ill), None, "not asked for");
+        let repair = mends.repair(&ill).unwrap();
+        assert_eq!(repair.what, "restart a, b, e.timer");
+        assert_eq!(mends.repair(&wrong(&[("c", "activating (auto-restart)"), ("d", "inactive (dead), unit is masked"), ("x;y", "failed")])), None);
+
+        let net = net::fake::Canned { http: Err(Fault::new(FaultKind::Unable, "no")), tcp: Ok(()) };
+        let name = NodeName("edge-01".into());
+        let host = Canned::says(0, "", "");
+        mends.mend(&checks::Probe::of(&name, Some(&host), &net), &repair).await.unwrap();
+        assert!(host.lines()[0].contains("systemctl reset-failed a b e.timer; systemctl --no-block restart a b e.timer"), "{:?}", host.lines());
+        let refuses = Canned::says(1, "", "sudo: a password is required\n");
+        let fault = mends.mend(&checks::Probe::of(&name, Some(&refuses), &net), &repair).await.unwrap_err();
+        assert!(fault.to_string().contains("a password is required"), "{fault}");
+        let forged = Repair { what: "x".into(), args: json!({ "units": ["a;reboot"] }) };
+        let host = Canned::says(0, "", "");
+        assert_eq!(mends.mend(&checks::Probe::of(&name, Some(&host), &net), &forged).await.unwrap_err().kind, FaultKind::Invalid);
+        assert!(host.lines().is_empty());
     }
 
     #[tokio::test]

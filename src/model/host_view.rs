@@ -58,6 +58,16 @@ pub struct Command {
     pub stdin: Option<String>,
 }
 
+impl Command {
+    /// As root, without a terminal: by `sudo -n` where the login is another user. Its limit stands inside sudo too: only root can end what root runs.
+    pub fn as_root(line: &str, limit: Span) -> Command {
+        let quoted = format!("'{}'", line.replace('\'', r"'\''"));
+        let seconds = limit.0.as_secs().max(1);
+        let line = format!("if [ \"$(id -u)\" = 0 ]; then exec sh -c {quoted}; else exec sudo -n timeout -k 5 {seconds} sh -c {quoted}; fi");
+        Command { line, limit, stdin: None }
+    }
+}
+
 /// What it did. Exists only where the exit status was *proven*; everything else is `Fault::Unknown`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Output {

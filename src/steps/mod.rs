@@ -18,11 +18,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::sync::Arc;
 
+pub mod baseline;
 pub mod enable;
 pub mod evacuate;
 pub mod fence;
 mod on_bmc;
 pub mod preflight;
+mod repair;
 pub mod reset;
 pub mod settle;
 pub mod verify;
@@ -30,6 +32,7 @@ pub mod verify;
 
 pub const KINDS: &[Kind<dyn Step>] = &[
     Kind::of::<preflight::Config>(),
+    Kind::of::<baseline::Config>(),
     Kind::of::<evacuate::Config>(),
     Kind::of::<reset::Config>(),
     Kind::of::<verify::Config>(),

@@ -1,14 +1,13 @@
 //! Every witness again, just before the node is touched. Comes first by itself; no playbook names it.
-use super::{At, Cx, Next, Step};
+use super::{At, Cx, Next, Step, repair};
 use crate::{
-    checks::{Probe, Verdict},
     guards::{self, Readings},
     kinds,
     model::{Act, Blocker, Fault, FaultKind, Past, Power, Timestamp},
 };
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::json;
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -84,21 +83,6 @@ pub fn waits_or_holds(fault: Fault) -> Next {
     }
 }
 
-/// Asks all checks of one place. A check that cannot be asked is never healthy.
-pub async fn unhealthy(cx: &Cx, past: &Past, at: At) -> (Vec<Blocker>, Vec<Value>) {
-    let clusters: Vec<_> = cx.seats.iter().map(|s| (s.node.clone(), s.driver.clone())).collect();
-    let probe = Probe { node: &cx.node, host: cx.host.as_deref(), net: cx.net.as_ref(), bmc: Some(cx.bmc.as_ref()), clusters: &clusters, past: Some(past) };
-    let (mut wrong, mut well) = (Vec::new(), Vec::new());
-    for (_, check) in cx.checks.iter().filter(|(place, _)| *place == at) {
-        match check.look(&probe).await {
-            Ok(Verdict::Healthy(evidence)) => well.push(json!({ "check": check.describe(), "seen": evidence })),
-            Ok(Verdict::Unhealthy(blockers)) => wrong.extend(blockers),
-            Err(fault) => wrong.push(Blocker::new(check.describe(), fault.to_string())),
-        }
-    }
-    (wrong, well)
-}
-
 #[async_trait]
 impl Step for Preflight {
     async fn look(&self, cx: &Cx, past: &Past, _: Timestamp) -> Result<Next, Fault> {
@@ -106,8 +90,9 @@ impl Step for Preflight {
         if self.dark {
             return Ok(dark(cx, &seen));
         }
-        let (wrong, _) = unhealthy(cx, past, At::Before).await;
-        Ok(judge(cx, &seen, &wrong, past))
+        // Nothing is repaired before the node is ours.
+        let found = repair::ask(cx, past, At::Before).await;
+        Ok(judge(cx, &seen, &found.wrong, past))
     }
     async fn act(&self, cx: &Cx, act: &Act) -> Result<(), Fault> {
         Err(Fault::new(FaultKind::Unable, format!("BUG: preflight of {} has no act `{}`", cx.node, act.what)))

@@ -1,5 +1,5 @@
 //! What the cluster places on the node is well again: gates the next admission, never this node's enabling.
-use super::{At, Cx, Next, Step, preflight};
+use super::{At, Cx, Next, Step, repair};
 use crate::{
     guards::storage,
     kinds,
@@ -23,7 +23,7 @@ struct Settle;
 
 #[async_trait]
 impl Step for Settle {
-    async fn look(&self, cx: &Cx, past: &Past, _: Timestamp) -> Result<Next, Fault> {
+    async fn look(&self, cx: &Cx, past: &Past, now: Timestamp) -> Result<Next, Fault> {
         for seat in &cx.seats {
             let view = seat.driver.look(&seat.node, &cx.ask).await?;
             if !view.ready {
@@ -44,10 +44,18 @@ impl Step for Settle {
                 return Ok(Next::Wait(vec![Blocker::new("storage", fault.to_string())]));
             }
         }
-        let (wrong, well) = preflight::unhealthy(cx, past, At::Settled).await;
-        Ok(if wrong.is_empty() { Next::Done(json!({ "checks": well })) } else { Next::Wait(wrong) })
+        let found = repair::ask(cx, past, At::Settled).await;
+        if found.wrong.is_empty() {
+            return Ok(Next::Done(json!({ "checks": found.well })));
+        }
+        // The boot that verify proved; a playbook without reset has none of its own.
+        let boot = past.evidence.get("verify").and_then(|e| e["boot"].as_str()).unwrap_or_default();
+        Ok(repair::next(&found, past, boot, cx.time, now).unwrap_or_else(|| repair::wait(&found, past, boot)))
     }
     async fn act(&self, cx: &Cx, act: &Act) -> Result<(), Fault> {
+        if act.to == repair::CHECK {
+            return repair::mend(cx, act).await;
+        }
         Err(Fault::new(FaultKind::Unable, format!("BUG: settle of {} has no act `{}`", cx.node, act.what)))
     }
 }

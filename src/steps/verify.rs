@@ -1,5 +1,5 @@
 //! Really healthy: same installation, one boot, still empty and in maintenance, every booted check well, and all of it for a while.
-use super::{At, Cx, Next, Step, evacuate, on_bmc, preflight, reset};
+use super::{At, Cx, Next, Step, baseline, evacuate, on_bmc, preflight, repair, reset};
 use crate::{
     due::{DueAnswer, DueProbe},
     guards::{self, Readings},
@@ -25,7 +25,7 @@ impl kinds::Config<dyn Step> for Config {
     const NAME: &'static str = "verify";
     const ABOUT: &'static str = "proves that the node is the same, has booted once, and is healthy, before it may take work";
     fn make(self) -> Box<dyn Step> {
-        Box::new(Verify { config: self, power: reset::PermitHeld::default(), good_since: Mutex::new(None) })
+        Box::new(Verify { config: self, power: reset::PermitHeld::default(), good_since: Mutex::new(None), worse_since: Mutex::new(None) })
     }
 }
 struct Verify {
@@ -33,10 +33,12 @@ struct Verify {
     power: reset::PermitHeld,
     /// Everything has been well since.
     good_since: Mutex<Option<Timestamp>>,
+    /// All else is well, but something of the picture is missing since.
+    worse_since: Mutex<Option<Timestamp>>,
 }
 
 /// Pure. Ok: all is well; otherwise what to do about it.
-pub fn judge(cx: &Cx, seen: &Readings, unhealthy: &[Blocker], past: &Past) -> Result<(), Next> {
+pub fn judge(cx: &Cx, seen: &Readings, past: &Past) -> Result<(), Next> {
     guards::identity::judge(&cx.node, seen).map_err(preflight::waits_or_holds)?;
     let wait = |object: &str, why: String| Err(Next::Wait(vec![Blocker::new(object, why)]));
     match &seen.bmc {
@@ -92,7 +94,7 @@ pub fn judge(cx: &Cx, seen: &Readings, unhealthy: &[Blocker], past: &Past) -> Re
             return wait(&format!("cluster {cluster}"), format!("not ready: {}", view.not_ready.join(", ")));
         }
     }
-    if unhealthy.is_empty() { Ok(()) } else { Err(Next::Wait(unhealthy.to_vec())) }
+    Ok(())
 }
 
 /// The root, the machine-id, the SSH host key and the default target are what they were (safety.md, 4).
@@ -156,35 +158,64 @@ async fn still_due(cx: &Cx, seen: &Readings, past: &Past) -> Option<Next> {
     None
 }
 
+impl Verify {
+    fn not_yet(&self, next: Next) -> Next {
+        *self.good_since.lock().expect("BUG: poisoned") = None;
+        next
+    }
+    /// Something of the picture is missing: it may yet come back, for a while.
+    fn worse(&self, cx: &Cx, found: &baseline::Compared, now: Timestamp) -> Next {
+        let begun = *self.worse_since.lock().expect("BUG: poisoned").get_or_insert(now);
+        if since(begun, now) >= cx.time.of(found.patience) { Next::Hold(found.fault(cx)) } else { self.not_yet(Next::Wait(found.blockers())) }
+    }
+}
+
 #[async_trait]
 impl Step for Verify {
     async fn look(&self, cx: &Cx, past: &Past, now: Timestamp) -> Result<Next, Fault> {
         let mut seen = cx.read(past).await;
-        let (wrong, well) = preflight::unhealthy(cx, past, At::Booted).await;
+        let found = repair::ask(cx, past, At::Booted).await;
         if let Some(act) = owed_on(cx, &seen, past, now) {
             self.power.keep(cx.permit(ResetType::On, &mut seen).await?);
             return Ok(Next::Act(vec![(act, Value::Null)]));
         }
-        {
-            let mut good_since = self.good_since.lock().expect("BUG: poisoned");
-            if let Err(next) = judge(cx, &seen, &wrong, past) {
-                *good_since = None;
-                return Ok(next);
+        if let Err(next) = judge(cx, &seen, past) {
+            return Ok(self.not_yet(next));
+        }
+        // Only a machine that is proven to be the right one, in maintenance and empty, is repaired.
+        if !found.wrong.is_empty() {
+            let boot = reset::boot_of(&seen).map(|(_, boot)| boot).unwrap_or_default();
+            return Ok(self.not_yet(repair::next(&found, past, &boot, cx.time, now).unwrap_or_else(|| repair::wait(&found, past, &boot))));
+        }
+        let begun = *self.good_since.lock().expect("BUG: poisoned");
+        let held = begun.is_some_and(|begun| since(begun, now) >= cx.time.of(self.config.hold_for));
+        let mut compared = None;
+        // At the beginning and at the end of that time: it is the one look that reads everything.
+        if begun.is_none() || held {
+            match baseline::compare(cx, past).await {
+                Some(Ok(found)) if !found.worse().is_empty() => return Ok(self.worse(cx, &found, now)),
+                Some(Ok(found)) => compared = Some(found.evidence()),
+                Some(Err(fault)) => return Ok(self.not_yet(Next::Wait(vec![Blocker::new("picture", fault.to_string())]))),
+                None => {}
             }
-            let begun = *good_since.get_or_insert(now);
-            if since(begun, now) < cx.time.of(self.config.hold_for) {
-                return Ok(Next::Wait(vec![Blocker::new(cx.node.to_string(), format!("all well, has to hold for {}", self.config.hold_for))]));
-            }
+            *self.worse_since.lock().expect("BUG: poisoned") = None;
+            self.good_since.lock().expect("BUG: poisoned").get_or_insert(now);
+        }
+        if !held && !self.config.hold_for.0.is_zero() {
+            return Ok(Next::Wait(vec![Blocker::new(cx.node.to_string(), format!("all well, has to hold for {}", self.config.hold_for))]));
         }
         if let Some(next) = still_due(cx, &seen, past).await {
             return Ok(next);
         }
-        Ok(Next::Done(json!({ "boot": reset::boot_of(&seen).map(|(_, b)| b), "checks": well })))
+        Ok(Next::Done(json!({ "boot": reset::boot_of(&seen).map(|(_, b)| b), "checks": found.well, "compared": compared })))
     }
 
     async fn act(&self, cx: &Cx, act: &Act) -> Result<(), Fault> {
         if act.to == reset::BMC {
             return self.power.send(cx, act).await;
+        }
+        if act.to == repair::CHECK {
+            return repair::mend(cx, act).await;
         }
         let seat = cx.seat(&act.to)?;
         seat.driver.act(&seat.node, act, &cx.ask).await

@@ -249,6 +249,8 @@ impl Sim {
             let machines = self.world.machines.lock().unwrap();
             let m = &machines[&name.0];
             assert_eq!(m.lost, 0, "{case}: inv-02: {name} lost power over its pods");
+            let twice = (1..m.mended.len()).any(|i| m.mended[i..].contains(&m.mended[i - 1]));
+            assert!(!twice, "{case}: {name} was repaired twice in one boot: {:?}", m.mended);
             assert_eq!(m.unjournalled, 0, "{case}: inv-06: {name} got a verb that no intent precedes");
             for verb in &m.verbs {
                 let times = m.verbs.iter().filter(|v| *v == verb).count();
@@ -356,6 +358,16 @@ fn a_sick_node_is_held_and_takes_its_place_in_the_limits() {
 }
 
 #[test]
+fn a_repair_is_sent_once_and_the_node_goes_on() {
+    let temper = Temper { sick: true, mends: true, ..Temper::default() };
+    let (sim, fleet) = run_quietly(Case { temper, ..Case::default() }, "mends");
+    assert_eq!(sim.end_of(&fleet, "n1"), Phase::Ended(End::Done));
+    assert_eq!(sim.world.machines.lock().unwrap()["n1"].mended, [1], "after the boot, never before it");
+    let acts = &fleet.nodes[&NodeName("n1".into())].past.acts;
+    assert!(acts.iter().any(|d| d.act.what == "repair service: agent: mend agent" && d.accepted()), "{acts:?}");
+}
+
+#[test]
 fn inv_01_a_miswired_bmc_gets_no_verb() {
     let temper = Temper { miswired: true, ..Temper::default() };
     let (sim, fleet) = run_quietly(Case { temper, ..Case::default() }, "miswired");
@@ -458,6 +470,7 @@ fn random_faults_and_deaths_break_no_invariant() {
                 never_boots: dice.roll(12) == 0,
                 stuck: dice.roll(12) == 0,
                 sick: dice.roll(12) == 0,
+                mends: seed % 2 == 0,
                 cordoned_before: dice.roll(6) == 0,
                 boots_twice: dice.roll(16) == 0,
                 miswired: dice.roll(20) == 0,

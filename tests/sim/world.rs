@@ -56,6 +56,8 @@ pub struct Temper {
     pub stuck: bool,
     /// A booted check of node 1 never gets well.
     pub sick: bool,
+    /// A repair makes that check well.
+    pub mends: bool,
     /// After its boot node 1 boots a second time by itself.
     pub boots_twice: bool,
     /// Node 1 was cordoned by somebody before we came.
@@ -90,6 +92,8 @@ pub struct Machine {
     pub verbs: Vec<ResetType>,
     /// A verb arrived that no durable intent precedes.
     pub unjournalled: u32,
+    /// At which boot a repair arrived.
+    pub mended: Vec<u32>,
 }
 
 pub struct World {
@@ -118,6 +122,7 @@ impl World {
             lost: 0,
             verbs: Vec::new(),
             unjournalled: 0,
+            mended: vec![],
         };
         let machines = (0..nodes).map(|i| (format!("n{i}"), machine(i))).collect();
         Arc::new(World { machines: Mutex::new(machines), temper, dice: Mutex::new(Dice(seed)), store, run, most_out: Mutex::new(0) })
@@ -430,15 +435,21 @@ impl Host for FakeHost {
             })
             .await
     }
-    async fn exec(&self, _: &Command) -> Result<Output, Fault> {
-        let sick = self.0.temper.sick && self.1 == "n1";
+    async fn exec(&self, command: &Command) -> Result<Output, Fault> {
+        let down = || Fault::new(FaultKind::Unreachable, "down");
+        if command.line == "mend" {
+            let mend = |m: &mut Machine, _: &Temper| {
+                m.mended.extend(m.up().then_some(m.boots));
+                if m.up() { Ok(()) } else { Err(down()) }
+            };
+            self.0.change(&self.1, mend).await?;
+            return Ok(Output { status: 0, stdout: String::new(), stderr: String::new(), dropped: 0 });
+        }
         self.0
-            .look(&self.1, |m, _| {
-                if m.up() {
-                    Ok(Output { status: i32::from(sick), stdout: String::new(), stderr: String::new(), dropped: 0 })
-                } else {
-                    Err(Fault::new(FaultKind::Unreachable, "down"))
-                }
+            .look(&self.1, |m, temper| {
+                let well = temper.mends && m.mended.contains(&m.boots);
+                let sick = temper.sick && self.1 == "n1" && !well;
+                if m.up() { Ok(Output { status: i32::from(sick), stdout: String::new(), stderr: String::new(), dropped: 0 }) } else { Err(down()) }
             })
             .await
     }
@@ -470,5 +481,11 @@ impl pitstop::checks::Check for Service {
             0 => pitstop::checks::Verdict::Healthy(json!("active")),
             _ => pitstop::checks::Verdict::Unhealthy(vec![Blocker::new("agent", "inactive")]),
         })
+    }
+    fn repair(&self, _: &[Blocker]) -> Option<pitstop::checks::Repair> {
+        Some(pitstop::checks::Repair { what: "mend agent".into(), args: json!(null) })
+    }
+    async fn mend(&self, probe: &pitstop::checks::Probe<'_>, _: &pitstop::checks::Repair) -> Result<(), Fault> {
+        probe.host.unwrap().exec(&Command { line: "mend".into(), limit: Span::seconds(5), stdin: None }).await.map(drop)
     }
 }

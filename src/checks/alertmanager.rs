@@ -1,0 +1,122 @@
+//! Check `alertmanager`: no firing alert matches.
+use super::{Check, Probe, Verdict, http};
+use crate::{
+    drivers::net::HttpAsk,
+    kinds,
+    model::{Blocker, Fault, FaultKind, Span},
+};
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// `http://alertmanager.example:9093`.
+    pub url: String,
+    /// Alertmanager's own: `severity="critical"`, `instance=~"{name}.*"`. All of them must match.
+    pub matching: Vec<String>,
+    /// Alerts by name that mean nothing here.
+    #[serde(default)]
+    pub ignore: Vec<String>,
+    /// Silenced alerts count too.
+    #[serde(default)]
+    pub silenced: bool,
+    #[serde(default)]
+    pub insecure: bool,
+    #[serde(default = "limit")]
+    pub limit: Span,
+}
+fn limit() -> Span {
+    Span::seconds(15)
+}
+
+impl kinds::Config<dyn Check> for Config {
+    const NAME: &'static str = "alertmanager";
+    const ABOUT: &'static str = "Alertmanager has no firing alert that matches";
+    fn validate(&self) -> Result<(), String> {
+        http::check_url(&self.url)?;
+        match self.matching.iter().find(|m| !["=", "!="].iter().any(|op| m.split_once(op).is_some_and(|(label, _)| !label.trim().is_empty()))) {
+            Some(m) => Err(format!("`{m}` is no matcher: such as severity=\"critical\"")),
+            None if self.matching.is_empty() => Err("`matching` is empty: every alert of every machine would count".into()),
+            None if self.limit.0.is_zero() => Err("`limit` must be longer than nothing".into()),
+            None => Ok(()),
+        }
+    }
+    fn make(self) -> Box<dyn Check> {
+        Box::new(self)
+    }
+}
+
+#[async_trait]
+impl Check for Config {
+    fn describe(&self) -> String {
+        format!("alertmanager: none with {}", self.matching.join(", "))
+    }
+    async fn look(&self, probe: &Probe<'_>) -> Result<Verdict, Fault> {
+        let filters: String = self.matching.iter().map(|m| format!("&filter={}", http::encoded(m))).collect();
+        let base = self.url.trim_end_matches('/');
+        let url = format!("{base}/api/v2/alerts?active=true&inhibited=false&silenced={}{filters}", self.silenced);
+        let ask = HttpAsk { url, limit: self.limit, insecure: self.insecure, headers: BTreeMap::new() };
+        let seen = probe.net.http(&ask).await?;
+        let odd = |why: String| Fault::new(FaultKind::Invalid, format!("Alertmanager at {}: {why}", self.url));
+        if seen.status != 200 {
+            return Err(odd(format!("answered {}: {}", seen.status, seen.body.chars().take(120).collect::<String>())));
+        }
+        let alerts: Vec<Value> = serde_json::from_str(&seen.body).map_err(|_| odd("its answer is no list of alerts, or longer than is read".into()))?;
+        let mut wrong = Vec::new();
+        for alert in &alerts {
+            // An alert without a name is still one.
+            let name = alert["labels"]["alertname"].as_str().ok_or_else(|| odd("an alert without a name".into()))?;
+            if !self.ignore.iter().any(|i| i == name) {
+                let told = ["instance", "severity"].iter().filter_map(|l| alert["labels"][*l].as_str()).collect::<Vec<_>>().join(", ");
+                let summary = alert["annotations"]["summary"].as_str().unwrap_or("firing");
+                wrong.push(Blocker::new(format!("alert {name}"), format!("{summary}{}", if told.is_empty() { told } else { format!(" ({told})") })));
+            }
+        }
+        wrong.truncate(8);
+        Ok(if wrong.is_empty() { Verdict::Healthy(json!({ "ignored": alerts.len() })) } else { Verdict::Unhealthy(wrong) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::tool::test::*, *};
+    use crate::{
+        drivers::net::{HttpSeen, fake::Canned},
+        kinds::Config as _,
+        model::NodeName,
+    };
+
+    fn config(matching: &[&str], ignore: &[&str]) -> Config {
+        let own = |list: &[&str]| list.iter().map(|s| s.to_string()).collect();
+        Config { url: "http://am.example:9093".into(), matching: own(matching), ignore: own(ignore), silenced: false, insecure: false, limit: limit() }
+    }
+    async fn of(config: &Config, status: u16, body: &str) -> Result<Verdict, Fault> {
+        let net = Canned { http: Ok(HttpSeen { status, body: body.into() }), tcp: Ok(()) };
+        config.look(&Probe::of(&NodeName("edge-01".into()), None, &net)).await
+    }
+    const ONE: &str = r#"[{"labels":{"alertname":"NodeDown","instance":"edge-01:9100","severity":"critical"},"annotations":{"summary":"node is down"},"status":{"state":"active"}}]"#;
+
+    #[tokio::test]
+    async fn firing_ones_are_named() {
+        let all = config(&[r#"severity="critical""#], &[]);
+        well(of(&all, 200, "[]").await);
+        assert_eq!(wrong(of(&all, 200, ONE).await), ["alert NodeDown: node is down (edge-01:9100, critical)"]);
+        assert_eq!(well(of(&config(&["a=b"], &["NodeDown"]), 200, ONE).await)["ignored"], 1);
+    }
+    #[tokio::test]
+    async fn nonsense_is_never_healthy() {
+        let all = config(&["a=b"], &[]);
+        for (status, body) in [(200, ""), (200, "{}"), (200, "[{}]"), (200, &ONE[..50]), (400, "\"bad matcher format: x\""), (500, "[]")] {
+            assert_eq!(of(&all, status, body).await.unwrap_err().kind, FaultKind::Invalid, "{status} {body}");
+        }
+    }
+    #[test]
+    fn senseless_settings_are_refused() {
+        for bad in [config(&[], &[]), config(&["severity"], &[]), config(&["=x"], &[]), Config { url: "am".into(), ..config(&["a=b"], &[]) }] {
+            assert!(bad.validate().is_err(), "{bad:?}");
+        }
+    }
+}
