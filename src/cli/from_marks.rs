@@ -67,7 +67,8 @@ async fn look(cx: &Context, store: &dyn Store, inventory: &Inventory) -> Result<
             let marks = driver.marked(&member.name).await.map_err(|f| Failure::new(CONFIGURATION, format!("{row}: {f}")))?;
             match (node, marks, member.run) {
                 (_, None, _) => found.unexplained.push(row),
-                (_, Some(loans), run) if loans.is_empty() || run.is_none() => found.foreign.push(row),
+                (_, Some(_), None) => found.foreign.push(row),
+                (_, Some(loans), _) if loans.is_empty() => found.foreign.push(row),
                 (None, ..) => found.unexplained.push(format!("{row}; it is not in the inventory")),
                 (Some(node), Some(loans), Some(run)) => {
                     let run = RunId(run);
