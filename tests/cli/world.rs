@@ -38,6 +38,17 @@ pub fn get(lab: &Lab, path: &str) -> Value {
     block(async { client.get(url).bearer_auth(field(&config, "token")).send().await.unwrap().json().await.unwrap() })
 }
 
+/// Pods that may run anywhere: uid and node.
+pub fn movable(lab: &Lab) -> Vec<(String, String)> {
+    let pods = get(lab, "/api/v1/pods");
+    let bound = |p: &&Value| {
+        let owner = p["metadata"]["ownerReferences"][0]["kind"].as_str();
+        ["ReplicaSet", "StatefulSet"].iter().any(|kind| owner == Some(kind))
+    };
+    let row = |p: &Value| (text(&p["metadata"]["uid"]), p["spec"]["nodeName"].as_str().unwrap_or_default().to_owned());
+    pods["items"].as_array().unwrap().iter().filter(bound).map(row).collect()
+}
+
 /// Until its kubelet has been silent long enough.
 pub fn until_not_ready(lab: &Lab, node: &str) {
     let ready = |n: &Value| n["status"]["conditions"].as_array().unwrap().iter().any(|c| c["type"] == "Ready" && c["status"] == "True");
