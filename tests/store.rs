@@ -84,6 +84,7 @@ fn plan(cluster: ClusterName, playbook: &str) -> Plan {
         steps: vec![],
         forward: 0,
         verify_at: None,
+        due: vec![],
         limits,
         nodes: Default::default(),
         skipped: Default::default(),

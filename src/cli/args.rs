@@ -1,5 +1,8 @@
 //! The command tree (architecture.md, 4). Nodes are positional, filters narrow, and nothing ever means all by omission.
-use crate::event::Decision;
+use crate::{
+    event::Decision,
+    model::{Relax, ResetType},
+};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -65,10 +68,14 @@ pub enum Command {
     Release(Release),
     /// Every node out of service, ours or foreign, oldest first
     Status(StatusArgs),
+    /// All of one node on one screen, ending in what to type next; or one action on it
+    Node(NodeArgs),
     /// The runs in the store
     Runs(RunsArgs),
     /// What a run did
     Report(ReportArgs),
+    /// Write a commented first inventory
+    Init(InitArgs),
     /// Check the inventory, list it, show what a selection means
     Inventory(InventoryArgs),
     /// List the playbooks, check one, show its steps
@@ -140,6 +147,9 @@ pub struct RunArgs {
     /// First resume what is unfinished on these clusters (for timers)
     #[arg(long)]
     pub resume_first: bool,
+    /// Relax one interlock, for one named node and with --reason: identity, empty, storage, boot-order
+    #[arg(long = "unsafe", value_name = "NAME", conflicts_with = "plan")]
+    pub relax: Vec<Relax>,
     #[command(flatten)]
     pub test: TestHooks,
 }
@@ -174,10 +184,14 @@ pub struct StopArgs {
 
 #[derive(Debug, Args)]
 pub struct Release {
-    pub node: String,
+    #[arg(required_unless_present = "from_marks")]
+    pub node: Option<String>,
     /// retry the held step, go on from verify, return it to service (never after power was touched), or keep it out
-    #[arg(value_enum)]
-    pub decision: DecisionArg,
+    #[arg(value_enum, required_unless_present = "from_marks")]
+    pub decision: Option<DecisionArg>,
+    /// The store is gone: settle what marks in the clusters say a run left behind; list what nobody can explain
+    #[arg(long, conflicts_with_all = ["decision", "accept"])]
+    pub from_marks: bool,
     /// Accept one difference by name: machine-id, root-fs, ssh-host-key, default-target
     #[arg(long, value_name = "DIFFERENCE")]
     pub accept: Vec<String>,
@@ -209,6 +223,52 @@ pub struct StatusArgs {
 }
 
 #[derive(Debug, Args)]
+pub struct NodeArgs {
+    pub node: String,
+    #[command(subcommand)]
+    pub what: Option<NodeCommand>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum NodeCommand {
+    /// Take it out of service and leave it empty
+    Evacuate(NodeAct),
+    /// Back into service, only once it is verified
+    Enable(NodeAct),
+    /// One power verb, through every interlock
+    Power {
+        /// On, ForceOff, GracefulShutdown, GracefulRestart, ForceRestart or PowerCycle
+        #[arg(value_name = "RESETTYPE", value_parser = super::node::reset_type)]
+        verb: ResetType,
+        /// Put a left-over boot override aside and give it back afterwards, instead of refusing
+        #[arg(long)]
+        clear_boot_override: bool,
+        #[command(flatten)]
+        act: NodeAct,
+    },
+    /// The locating light on, or off
+    Identify {
+        #[arg(long)]
+        off: bool,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+    /// The road of a dead node: cut off, its work started elsewhere, booted, verified, enabled. Needs --reason
+    Rescue(NodeAct),
+}
+
+#[derive(Debug, Args)]
+pub struct NodeAct {
+    /// Do not ask; without a terminal nothing is done otherwise
+    #[arg(long)]
+    pub yes: bool,
+    /// Relax one interlock for this node in this command, with --reason: identity, empty, storage, boot-order
+    #[arg(long = "unsafe", value_name = "NAME")]
+    pub relax: Vec<Relax>,
+}
+
+#[derive(Debug, Args)]
 pub struct RunsArgs {
     /// Only runs that are not finished
     #[arg(long)]
@@ -237,6 +297,33 @@ pub struct InventoryArgs {
 pub enum InventoryCommand {
     /// Show what BMCs and hosts prove themselves by, and pin it in trust.toml
     Trust(TrustArgs),
+    /// A first inventory from a list of machines that somebody has; what it lacks is marked as a gap
+    Import(ImportArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct ImportArgs {
+    /// ansible-yaml, ansible-ini, csv, metal3, netbox or kubeconfig (the nodes its cluster lists)
+    #[arg(value_name = "SOURCE")]
+    pub from: String,
+    /// The file; `-` is stdin
+    pub file: String,
+    /// What the cluster is to be called
+    #[arg(long, default_value = "imported", value_name = "NAME")]
+    pub cluster: String,
+    /// Of a kubeconfig
+    #[arg(long)]
+    pub context: Option<String>,
+    /// Write it here, never over a file that is there; else on stdout
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct InitArgs {
+    /// Where it is written
+    #[arg(default_value = "inventory", value_name = "DIR")]
+    pub dir: PathBuf,
 }
 
 #[derive(Debug, Args)]

@@ -1,5 +1,5 @@
 //! Settings become drivers: the one place that knows every family.
-use super::context::Context;
+use super::{context::Context, machine};
 use crate::{
     checks,
     drivers::{
@@ -8,6 +8,7 @@ use crate::{
         host::{self, Host},
         net::probe::Probe,
     },
+    due,
     guards::Pins,
     inventory::Inventory,
     kinds,
@@ -77,7 +78,7 @@ impl Wiring {
             }
             (name.clone(), doors)
         });
-        Doors { clusters, nodes: nodes.buffer_unordered(RESOLVED_AT_ONCE).collect().await, ..Doors::default() }
+        Doors { clusters, nodes: nodes.buffer_unordered(RESOLVED_AT_ONCE).collect().await, own: machine::own(), ..Doors::default() }
     }
 }
 
@@ -113,6 +114,7 @@ pub type Clusters = BTreeMap<ClusterName, Arc<dyn Cluster>>;
 /// Everything the engine works through, from the frozen plan alone.
 pub fn for_run(cx: &Context, run: &RunId, plan: &Plan, reason: Option<String>) -> Result<(BTreeMap<NodeName, Arc<Cx>>, Clusters), Fault> {
     let base = PathBuf::from(&plan.base);
+    let own = machine::own();
     let mut clusters = BTreeMap::new();
     for (name, setting) in &plan.clusters {
         clusters.insert(name.clone(), cluster_of(cx, &base, name, setting)?);
@@ -142,6 +144,7 @@ pub fn for_run(cx: &Context, run: &RunId, plan: &Plan, reason: Option<String>) -
                 Ok::<(At, _), _>((at, kinds::make(checks::KINDS, &c.check).map_err(senseless)?))
             })
             .collect();
+        let due: Result<Vec<_>, Fault> = plan.due.iter().map(|s| Ok((s.kind.clone(), kinds::make(due::KINDS, s).map_err(senseless)?))).collect();
         nodes.insert(
             name.clone(),
             Arc::new(Cx {
@@ -151,12 +154,15 @@ pub fn for_run(cx: &Context, run: &RunId, plan: &Plan, reason: Option<String>) -
                 host,
                 net: Arc::new(Probe),
                 checks: checks?,
+                due: due?,
                 pins: Pins {
                     identity: planned.trust.identity.clone(),
                     bmc_host: planned.bmc_host.clone(),
                     shared: planned.shared.clone(),
                     vouched: plan.vouched.clone(),
                     clusterless: clusterless(plan, planned),
+                    relaxed: planned.relaxed.clone(),
+                    own: own.clone(),
                 },
                 ask: Ask { run: Some(run.clone()), reason: reason.clone(), inherited: planned.inherits_from.clone(), ..Ask::default() }
                     .to_evacuate(&plan.evacuate()),

@@ -2,16 +2,22 @@
 use super::{
     args::{InventoryArgs, InventoryCommand},
     context::Context,
-    failure::Failure,
-    trust,
+    failure::{CONFIGURATION, Failure},
+    import, trust,
 };
 use crate::report::plural;
 
 pub async fn run(cx: &Context, args: InventoryArgs) -> Result<u8, Failure> {
-    if let Some(InventoryCommand::Trust(args)) = args.what {
-        return trust::run(cx, args).await;
+    match args.what {
+        Some(InventoryCommand::Trust(args)) => return trust::run(cx, args).await,
+        Some(InventoryCommand::Import(args)) => return import::run(cx, args).await,
+        None => {}
     }
     let inventory = cx.inventory()?;
+    let gaps = import::gaps(&inventory);
+    // Valid, and not yet complete: nothing can be done with such a node.
+    let code = if gaps.is_empty() { 0 } else { CONFIGURATION };
+    gaps.iter().for_each(|gap| cx.say(gap));
     let everything = args.selection.nodes.is_empty() && args.selection.filter.is_none();
     let selection = super::args::Selection { all: args.selection.all || everything, ..args.selection };
     let nodes = cx.selected(&inventory, &selection)?;
@@ -21,7 +27,7 @@ pub async fn run(cx: &Context, args: InventoryArgs) -> Result<u8, Failure> {
         cx.data(
             &serde_json::json!({ "base": inventory.base, "time": inventory.time, "clusters": inventory.clusters, "nodes": nodes, "checks": inventory.checks }),
         )?;
-        return Ok(0);
+        return Ok(code);
     }
     let width = nodes.iter().map(|n| n.0.len()).max().unwrap_or(0);
     for (name, node) in shown {
@@ -31,5 +37,5 @@ pub async fn run(cx: &Context, args: InventoryArgs) -> Result<u8, Failure> {
         outln!("{name:width$}  {}  {}  {}", clusters.join(","), ways.join(" "), labels.join(","));
     }
     outln!("{} in {}; nothing was contacted", plural(nodes.len(), "node"), plural(inventory.clusters.len(), "cluster"));
-    Ok(0)
+    Ok(code)
 }

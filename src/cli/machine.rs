@@ -1,5 +1,8 @@
 //! What only this process's machine can say: time, secrets, who we are.
-use crate::model::{Clock, Fault, FaultKind, Secret, SecretRef, Secrets, Timestamp};
+use crate::{
+    guards::Own,
+    model::{Clock, Fault, FaultKind, Identity, Secret, SecretRef, Secrets, Timestamp},
+};
 use std::{env, fs, io::IsTerminal, os::unix::fs::MetadataExt, path::PathBuf};
 
 pub struct SystemClock;
@@ -40,6 +43,13 @@ pub fn who() -> String {
     let user = env::var("SUDO_USER").or_else(|_| env::var("USER")).or_else(|_| env::var("LOGNAME")).unwrap_or_else(|_| account());
     let host = fs::read_to_string("/proc/sys/kernel/hostname").map(|h| h.trim().to_owned()).unwrap_or_else(|_| "localhost".into());
     format!("{user}@{host}")
+}
+
+/// Which machine this process runs on; what it may not read proves nothing.
+pub fn own() -> Own {
+    let read = |path: &str| fs::read_to_string(path).ok().map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
+    let identity = Identity { uuid: read("/sys/class/dmi/id/product_uuid"), machine_id: read("/etc/machine-id"), ..Identity::default() };
+    Own { boot_id: read("/proc/sys/kernel/random/boot_id"), identity }
 }
 
 /// Timers and containers set no $USER: the owner of this process, by name where /etc/passwd has one.

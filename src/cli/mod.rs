@@ -15,12 +15,15 @@ mod connect;
 mod context;
 mod demo;
 mod failure;
+mod from_marks;
 mod generate;
 mod history;
+mod import;
 mod inventory;
 mod lab;
 mod launch;
 mod machine;
+mod node;
 mod plan;
 mod playbook;
 mod release;
@@ -75,8 +78,10 @@ pub async fn main() -> u8 {
         Command::Stop(args) => stop::run(&cx, args).await,
         Command::Release(args) => release::run(&cx, args).await,
         Command::Status(args) => status::run(&cx, args).await,
+        Command::Node(args) => node::run(&cx, args).await,
         Command::Runs(args) => runs::run(&cx, args).await,
         Command::Report(args) => report::run(&cx, args).await,
+        Command::Init(args) => import::init(&cx, &args),
         Command::Inventory(args) => inventory::run(&cx, args).await,
         Command::Playbook(args) => playbook::run(&cx, args).await,
         Command::Util(args) => generate::run(args),

@@ -11,14 +11,17 @@ use crate::{
     engine::store::{Store, digest},
     inventory::Inventory,
     kinds,
-    model::{ClusterName, NodeName, Setting},
-    plan::{Input, Plan, PlaybookInput, Refusal, make},
+    model::{ClusterName, NodeName, Relax, Setting},
+    plan::{History, Input, Plan, PlaybookInput, Refusal, make},
     playbook::Playbook,
     report::plan_screen,
     survey::{self, Reason},
 };
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeSet, fs};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+};
 
 /// What `-o` writes and `run --plan` reads.
 #[derive(Debug, Serialize, Deserialize)]
@@ -35,7 +38,7 @@ pub async fn run(cx: &Context, args: PlanArgs) -> Result<u8, Failure> {
         true => Some(cx.store().await?),
         false => None,
     };
-    let plans = make_plans(cx, &inventory, &playbook, &nodes, store.as_deref()).await?;
+    let plans = make_plans(cx, &inventory, &playbook, &nodes, store.as_deref(), &BTreeSet::new(), BTreeMap::new()).await?;
     let with_digests: Vec<(Plan, String)> = plans.iter().map(|p| (p.clone(), digest_of(p))).collect();
     if let Some(path) = &args.output {
         let text = serde_json::to_vec_pretty(&PlanFile { plans: plans.clone() }).map_err(|e| Failure::new(INTERNAL, e.to_string()))?;
@@ -76,17 +79,23 @@ pub async fn make_plans(
     playbook: &Playbook,
     nodes: &BTreeSet<NodeName>,
     store: Option<&dyn Store>,
+    relaxed: &BTreeSet<Relax>,
+    owed: BTreeMap<NodeName, History>,
 ) -> Result<Vec<Plan>, Failure> {
     let reasons = reasons(playbook)?;
     let wanted = PlaybookInput::of(playbook, cx.clock.now());
     let doors = Wiring::of_inventory(inventory, nodes).doors(cx).await;
     let ask = cx.ask().to_evacuate(&wanted.evacuate());
     let survey = survey::take(cx.clock.now(), &doors, &reasons, &ask).await;
-    let history = match store {
+    let mut history = match store {
         Some(store) => history::of(store, &clusters_of(inventory, nodes), cx.clock.now()).await?,
         None => Default::default(),
     };
-    make(&Input::new(inventory, nodes.iter().cloned(), wanted, &survey, history, cx.clock.now())).map_err(refused)
+    history.extend(owed);
+    let mut input = Input::new(inventory, nodes.iter().cloned(), wanted, &survey, history, cx.clock.now());
+    // One named node: held by whoever takes the option.
+    input.nodes.values_mut().for_each(|n| n.relaxed = relaxed.clone());
+    make(&input).map_err(refused)
 }
 
 pub fn refused(refusals: Vec<Refusal>) -> Failure {

@@ -3,7 +3,7 @@ use super::{
     args::{DecisionArg, Release, TestHooks},
     context::Context,
     failure::{Failure, USAGE},
-    history, machine, resume,
+    from_marks, history, machine, resume,
 };
 use crate::{
     engine::{
@@ -15,8 +15,12 @@ use crate::{
 };
 
 pub async fn run(cx: &Context, args: Release) -> Result<u8, Failure> {
+    let (node, decision) = match (args.from_marks, args.node, args.decision) {
+        (false, Some(node), Some(decision)) => (node, decision),
+        (_, node, _) => return from_marks::run(cx, node.as_deref()).await,
+    };
     let store = cx.store().await?;
-    let name = NodeName(args.node.clone());
+    let name = NodeName(node);
     let mut found = None;
     for head in store.runs(&RunFilter { unfinished: true, ..RunFilter::default() }).await? {
         let fleet = history::fold(&*store, &head.run).await?;
@@ -30,7 +34,7 @@ pub async fn run(cx: &Context, args: Release) -> Result<u8, Failure> {
         return Err(Failure::new(USAGE, format!("{name} is not held by any run")).next("pitstop status"));
     };
     let plan = store.plan(&head.run).await?;
-    match args.decision {
+    match decision {
         DecisionArg::Return if !node.may_turn_back() => {
             let why = match node.past.power_touched() {
                 true => "its power was already touched",
@@ -51,7 +55,7 @@ pub async fn run(cx: &Context, args: Release) -> Result<u8, Failure> {
     let ask = Event::NodeReleased {
         node: name.clone(),
         by: machine::who(),
-        decision: args.decision.into(),
+        decision: decision.into(),
         to: None,
         accepted: args.accept.clone(),
         reason: cx.global.reason.clone(),

@@ -1,17 +1,19 @@
 //! `pitstop run`: locks, survey, plan, engines. A command over several clusters starts one run each, side by side.
 use super::{
-    args::RunArgs,
+    args::{RunArgs, TestHooks},
     connect::Wiring,
     context::Context,
-    failure::{CONFIGURATION, Failure},
+    failure::{CONFIGURATION, Failure, USAGE},
     history,
     launch::{self, Job},
     plan::{self, PlanFile, clusters_of, digest_of},
 };
 use crate::{
     engine::store::{Lock, Store},
-    model::{ClusterName, NodeName, RunId},
-    plan::{Input, Plan, drift, make},
+    inventory::Inventory,
+    model::{ClusterName, NodeName, Relax, RunId},
+    plan::{History, Input, Plan, drift, make},
+    playbook::Playbook,
     survey,
 };
 use std::{
@@ -28,24 +30,69 @@ pub async fn run(cx: &Context, args: RunArgs) -> Result<u8, Failure> {
     let inventory = cx.inventory()?;
     let playbook = cx.playbook(&name)?;
     let nodes = cx.selected(&inventory, &args.selection)?;
-    let clusters = clusters_of(&inventory, &nodes);
-    let store = cx.store().await?;
+    let relaxed: BTreeSet<Relax> = args.relax.iter().copied().collect();
+    if nodes.len() != 1 && !relaxed.is_empty() {
+        return Err(Failure::new(USAGE, format!("--unsafe is for one node, these are {}", nodes.len())).next("name one node"));
+    }
+    relaxing(cx, &relaxed)?;
     if args.resume_first {
+        let store = cx.store().await?;
+        let clusters = clusters_of(&inventory, &nodes);
         let code = super::resume::unfinished_of(cx, &*store, &clusters, &args.test).await?;
         if code != 0 {
             return Ok(code);
         }
     }
-    let mut locks = take(cx, &*store, &clusters, &nodes).await?;
+    these_after(cx, &inventory, &playbook, &nodes, &relaxed, &args.test, BTreeMap::new()).await
+}
+
+/// Without a reason nothing is relaxed, and what is given up is printed before anything is done.
+pub fn relaxing(cx: &Context, relaxed: &BTreeSet<Relax>) -> Result<(), Failure> {
+    if !relaxed.is_empty() && cx.global.reason.is_none() {
+        return Err(Failure::new(USAGE, "--unsafe needs --reason TEXT: it stands in the journal and in the report").next("the same command with --reason TEXT"));
+    }
+    for relax in relaxed {
+        cx.say(&format!("UNSAFE, relaxed by name for this one command: {relax}: {}", relax.means()));
+    }
+    Ok(())
+}
+
+/// One named node, by `pitstop node`.
+pub async fn these(cx: &Context, inventory: &Inventory, playbook: &Playbook, nodes: &BTreeSet<NodeName>, relaxed: &BTreeSet<Relax>) -> Result<u8, Failure> {
+    these_after(cx, inventory, playbook, nodes, relaxed, &TestHooks::default(), BTreeMap::new()).await
+}
+
+/// With what marks in the clusters say is owed.
+pub async fn settling(
+    cx: &Context,
+    inventory: &Inventory,
+    playbook: &Playbook,
+    nodes: &BTreeSet<NodeName>,
+    owed: BTreeMap<NodeName, History>,
+) -> Result<u8, Failure> {
+    these_after(cx, inventory, playbook, nodes, &BTreeSet::new(), &TestHooks::default(), owed).await
+}
+
+async fn these_after(
+    cx: &Context,
+    inventory: &Inventory,
+    playbook: &Playbook,
+    nodes: &BTreeSet<NodeName>,
+    relaxed: &BTreeSet<Relax>,
+    test: &TestHooks,
+    owed: BTreeMap<NodeName, History>,
+) -> Result<u8, Failure> {
+    let (name, store, clusters) = (&playbook.name, cx.store().await?, clusters_of(inventory, nodes));
+    let mut locks = take(cx, &*store, &clusters, nodes).await?;
     cx.say(&format!(
         "{name}: {} {}: {}",
         nodes.len(),
         if nodes.len() == 1 { "node" } else { "nodes" },
         crate::model::hostlist::compress(nodes.iter().map(|n| n.0.as_str()))
     ));
-    let plans = plan::make_plans(cx, &inventory, &playbook, &nodes, Some(&*store)).await?;
+    let plans = plan::make_plans(cx, inventory, playbook, nodes, Some(&*store), relaxed, owed).await?;
     let jobs = submit(&*store, plans, &mut locks).await?;
-    let code = launch::all(cx, store.clone(), jobs, &args.test).await?;
+    let code = launch::all(cx, store.clone(), jobs, test).await?;
     give_up(&*store, locks).await;
     Ok(code)
 }

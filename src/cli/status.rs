@@ -60,7 +60,7 @@ async fn once(cx: &Context) -> Result<u8, Failure> {
 }
 
 /// Nodes that runs of this store have out: at work, held, lost with a dead engine, or left out on purpose.
-async fn ours(store: &dyn Store) -> Result<Vec<(RunHead, NodeName, Node)>, Failure> {
+pub async fn ours(store: &dyn Store) -> Result<Vec<(RunHead, NodeName, Node)>, Failure> {
     let mut found: BTreeMap<NodeName, (RunHead, Node)> = BTreeMap::new();
     for head in store.runs(&RunFilter::default()).await? {
         for (name, node) in history::fold(store, &head.run).await?.nodes {
@@ -79,7 +79,7 @@ async fn ours(store: &dyn Store) -> Result<Vec<(RunHead, NodeName, Node)>, Failu
     Ok(found.into_iter().map(|(name, (head, node))| (head, name, node)).collect())
 }
 
-fn row(head: &RunHead, name: &NodeName, node: &Node) -> StatusRow {
+pub fn row(head: &RunHead, name: &NodeName, node: &Node) -> StatusRow {
     let waits: Vec<String> = node.blockers.iter().map(Blocker::to_string).collect();
     let (state, why, since, next) = match &node.phase {
         Phase::Held { fault, since, .. } => (State::Held, fault.to_string(), *since, format!("pitstop report {}", head.run)),

@@ -60,7 +60,14 @@ pub enum Ended {
 enum Side {
     /// And which of our nodes had last ended when it was asked.
     Seen(Option<Timestamp>, Result<(Vec<(String, String)>, usize), Fault>),
-    Renewed(Option<String>),
+    Renewed(Renewed),
+}
+
+/// What the clusters that carry our locks answered.
+enum Renewed {
+    Ours,
+    Anothers(String),
+    Silent,
 }
 
 impl Engine {
@@ -91,6 +98,9 @@ impl Engine {
         let (mut surveying, mut renewing) = (false, false);
         let mut look_again_at = Timestamp::MIN;
         let mut renewed_at = self.clock.now();
+        // The last answer that it is ours. Past its time somebody else may have it: nothing new is sent until it is ours again.
+        let mut ours_at = renewed_at;
+        let mut until_ours: Vec<task::Ask> = Vec::new();
         let inbox = self.plan.time.of(INBOX).max(Duration::from_millis(200));
         // Before anything is decided: what a person released is not halted for once more.
         self.read_inbox(&mut fleet, &give_back).await?;
@@ -153,6 +163,10 @@ impl Engine {
                     give_back.send_replace(fleet.stopping == Some(Stop::GiveBack));
                 }
                 Some(ask) = asks.recv() => {
+                    if matches!(ask.event, Event::ActIntended { .. }) && !self.leases.is_empty() && since(ours_at, self.clock.now()) >= LEASE {
+                        until_ours.push(ask);
+                        continue;
+                    }
                     let at = self.append(&mut fleet, ask.event).await?;
                     ask.done.send(at).ok(); // the task may be gone; its fact is on disk all the same
                 }
@@ -178,8 +192,15 @@ impl Engine {
                             self.append(&mut fleet, Event::SightLost { why }).await?;
                         }
                     }
-                    Ok(Side::Renewed(None)) => renewing = false,
-                    Ok(Side::Renewed(Some(by))) => return Err(Ended::LeaseLost { by }),
+                    Ok(Side::Renewed(Renewed::Ours)) => {
+                        (renewing, ours_at) = (false, renewed_at);
+                        for ask in until_ours.drain(..) {
+                            let at = self.append(&mut fleet, ask.event).await?;
+                            ask.done.send(at).ok(); // as above
+                        }
+                    }
+                    Ok(Side::Renewed(Renewed::Silent)) => renewing = false,
+                    Ok(Side::Renewed(Renewed::Anothers(by))) => return Err(Ended::LeaseLost { by }),
                     Err(_) => (surveying, renewing) = (false, false),
                 },
                 () = tokio::time::sleep(pause) => {}
@@ -286,12 +307,15 @@ async fn cluster_seen(cluster: &dyn Cluster, store: &dyn Store) -> Result<(Vec<(
     Ok((members.into_iter().filter_map(|m| m.out.map(|why| (m.name, why))).collect(), count))
 }
 
-/// Some(owner) where the lock is another's. A cluster that does not answer keeps the lock for its time: we look again soon.
-async fn renew(leases: &[Arc<dyn Cluster>], owner: &str) -> Option<String> {
+/// A cluster that does not answer keeps the lock for its time: we look again soon.
+async fn renew(leases: &[Arc<dyn Cluster>], owner: &str) -> Renewed {
+    let mut all = Renewed::Ours;
     for cluster in leases {
-        if let Ok(LeaseAnswer::Held { by, .. }) = cluster.lease(owner, LEASE).await {
-            return Some(by);
+        match cluster.lease(owner, LEASE).await {
+            Ok(LeaseAnswer::Held { by, .. }) => return Renewed::Anothers(by),
+            Ok(_) => {}
+            Err(_) => all = Renewed::Silent,
         }
     }
-    None
+    all
 }

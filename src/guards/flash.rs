@@ -85,6 +85,7 @@ mod tests {
             tasks,
             started,
             pins: Pins::default(),
+            moment: None,
         };
         look(&NodeName("edge-01".into()), &readings)
     }

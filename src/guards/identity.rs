@@ -1,11 +1,21 @@
 //! 1, right machine: the node that was emptied = the host that answers = the system behind the BMC.
 use super::Readings;
 use crate::model::{
-    Chain, Fault, FaultKind, Identity, NodeName,
+    Chain, Fault, FaultKind, Identity, NodeName, Relax,
     chain::{alone, chain},
 };
 
+/// What contradicts is never relaxed; what only cannot be read, by name.
 pub fn judge(node: &NodeName, readings: &Readings) -> Result<Chain, Fault> {
+    match closed(node, readings) {
+        Err(fault) if fault.kind == FaultKind::Unable && readings.pins.relaxed.contains(&Relax::Identity) && readings.bmc.is_ok() => {
+            Ok(Chain { closed_by: "relaxed by name".into(), evidence: vec![fault.to_string()] })
+        }
+        judged => judged,
+    }
+}
+
+fn closed(node: &NodeName, readings: &Readings) -> Result<Chain, Fault> {
     let bmc = readings.bmc.as_ref().map_err(|f| failed(node, "the BMC", f))?;
     let mut witnesses: Vec<(&str, &Identity)> = Vec::new();
     for (cluster, view) in &readings.clusters {
@@ -75,6 +85,7 @@ mod tests {
             tasks: Ok(vec![]),
             started: vec![],
             pins: Pins { clusterless: clusterless.then(|| silent().0).into_iter().collect(), ..Pins::default() },
+            moment: None,
         }
     }
 

@@ -1,6 +1,6 @@
 //! A `Permit`: the right to send one power verb to one node, once, within 30 seconds of the readings it was made from.
-use super::{Readings, empty, flash, identity};
-use crate::model::{Fault, FaultKind, NodeName, Power, ResetType};
+use super::{Readings, boot_order, branch, dead, empty, flash, identity, storage};
+use crate::model::{Fault, FaultKind, NodeName, Power, Relax, ResetType};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -18,18 +18,44 @@ pub struct Permit {
 
 /// Every interlock that binds a power verb, judged over readings of one node.
 pub fn permit(node: &NodeName, verb: ResetType, readings: &Readings) -> Result<Permit, Fault> {
+    branch::judge(node, readings)?;
+    let Some(moment) = &readings.moment else {
+        return Err(Fault::new(FaultKind::Unwilling, format!("BUG: {node}: what boots next and what the stores say was not read")));
+    };
     let off = readings.bmc.as_ref().is_ok_and(|b| b.power == Power::Off);
     if verb == ResetType::On && off {
         // On cuts nothing off: a dropped cordon must not keep a machine dark that is owed On. What was placed there meanwhile is found at verify.
         identity::judge(node, &readings.of_machine_off())?;
     } else {
         identity::judge(node, readings)?;
-        empty::judge(node, readings)?;
+        unless(readings, Relax::Empty, empty::judge(node, readings))?;
+        unless(readings, Relax::Storage, storage::judge(node, &moment.stores, readings.host_word()))?;
     }
     flash::judge(node, readings)?;
+    unless(readings, Relax::BootOrder, boot_order::judge(node, &moment.boot, readings.host_word()))?;
     let permit = Permit { node: node.clone(), verb, read_at: readings.read_at, spent: false };
     permit.fresh()?;
     Ok(permit)
+}
+
+/// ForceOff for a dead node: fenced, not evacuated. Nothing that could still answer is cut off by it.
+pub fn fencing(node: &NodeName, readings: &Readings) -> Result<Permit, Fault> {
+    dead::judge(node, readings)?;
+    let permit = Permit { node: node.clone(), verb: ResetType::ForceOff, read_at: readings.read_at, spent: false };
+    permit.fresh()?;
+    Ok(permit)
+}
+
+/// A person said by name that this one does not bind, for this node in this command.
+fn unless(readings: &Readings, name: Relax, judged: Result<(), Fault>) -> Result<(), Fault> {
+    match judged {
+        Err(_) if readings.pins.relaxed.contains(&name) => Ok(()),
+        Err(fault) => {
+            let next = fault.next.clone().unwrap_or_else(|| format!("or, once and for this node alone: --unsafe {name} --reason TEXT"));
+            Err(fault.next(next))
+        }
+        Ok(()) => Ok(()),
+    }
 }
 
 impl Permit {

@@ -1,13 +1,14 @@
 //! What the interlocks judge: one node as read just now, from every witness it has.
+use super::{Moment, Own, permit, storage};
 use crate::{
     drivers::{
         bmc::Bmc,
         cluster::{Ask, Cluster},
         host::Host,
     },
-    model::{BmcView, ClusterName, Fault, FaultKind, HostView, Identity, LiveTask, NodeView, Started},
+    model::{BmcView, BootOverride, ClusterName, Fault, FaultKind, HostView, Identity, LiveTask, NodeName, NodeView, Relax, ResetType, Started},
 };
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 use tokio::time::Instant;
 
 /// What the plan froze about who this node is.
@@ -23,6 +24,10 @@ pub struct Pins {
     pub vouched: Option<String>,
     /// Its clusters of a kind that has no system behind it: these witness nothing. Every other one has to speak.
     pub clusterless: Vec<ClusterName>,
+    /// What a person relaxed by name for this node, in the command that made the run.
+    pub relaxed: BTreeSet<Relax>,
+    /// Where this process runs.
+    pub own: Own,
 }
 impl Pins {
     pub fn witnesses(&self, cluster: &ClusterName) -> bool {
@@ -46,6 +51,8 @@ pub struct Readings {
     /// What we started or staged ourselves and have not yet seen to its end.
     pub started: Vec<Started>,
     pub pins: Pins,
+    /// None: not read, and no power without it.
+    pub moment: Option<Moment>,
 }
 
 pub struct Witnesses<'a> {
@@ -78,7 +85,7 @@ pub async fn read(from: &Witnesses<'_>, ask: &Ask, pins: &Pins, carried_host: Op
     // One after the other: BMCs are small.
     let bmc = async { (from.bmc.look().await, from.bmc.live_tasks().await) };
     let ((bmc, tasks), clusters, host) = futures::join!(bmc, clusters, host);
-    Readings { read_at, bmc, clusters, host, carried_host, tasks, started: Vec::new(), pins: pins.clone() }
+    Readings { read_at, bmc, clusters, host, carried_host, tasks, started: Vec::new(), pins: pins.clone(), moment: None }
 }
 
 /// The second look, with what only the first one saw.
@@ -90,6 +97,20 @@ fn both(first: NodeView, mut second: NodeView) -> NodeView {
 }
 
 impl Readings {
+    /// Would a permit be given, were it not for the boot override?
+    pub fn only_left_over(&self, node: &NodeName, verb: ResetType) -> bool {
+        let mut without = self.clone();
+        without.pins.relaxed.insert(Relax::BootOrder);
+        self.left_over().is_some() && permit(node, verb, &without).is_ok()
+    }
+    /// A store rebuilds, which ends by itself.
+    pub fn only_rebuilds(&self) -> bool {
+        self.moment.as_ref().is_some_and(|m| storage::only_rebuilds(&m.stores, self.host_word()))
+    }
+    /// A boot override that stands.
+    pub fn left_over(&self) -> Option<&BootOverride> {
+        self.moment.as_ref().and_then(|m| m.boot.as_ref().ok()).filter(|seen| !seen.is_off())
+    }
     /// A machine that is off has no host to ask: its silence says nothing, its cluster and its BMC still have to agree.
     pub fn of_machine_off(&self) -> Readings {
         let mut readings = self.clone();

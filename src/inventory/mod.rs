@@ -11,6 +11,7 @@ use std::{
 };
 
 mod address;
+pub mod import;
 mod inherit;
 mod nodes;
 mod parse;

@@ -26,6 +26,10 @@ pub enum Fault {
     SlowService,
     ReadOnlyRoot,
     ChangedHostKey,
+    BootOverridePxe,
+    RaidRebuilding,
+    SelfOnNode,
+    Hung,
     /// One that a cluster's server knows by its name.
     Cluster(&'static str),
 }
@@ -60,6 +64,10 @@ pub const FAULTS: &[(&str, Fault, &str)] = &[
     ("too-many-requests", Fault::Cluster("too-many-requests"), "palette: every ninth request is answered 429"),
     ("auto-remediation", Fault::Cluster("auto-remediation"), "palette: nodes that are away for long are deleted"),
     ("ovs-down", Fault::OvsDown, "with --cluster openvcloud: node 2 comes back without one service of Open vStorage"),
+    ("boot-override-pxe", Fault::BootOverridePxe, "node 2 would boot from the network at its next reset, once"),
+    ("raid-rebuilding", Fault::RaidRebuilding, "a mirror of node 2 lacks a disk and rebuilds"),
+    ("self-on-node", Fault::SelfOnNode, "pitstop itself runs on node 2"),
+    ("hung", Fault::Hung, "node 2 hangs: nothing on it answers, its power is on"),
 ];
 
 impl FromStr for Fault {
@@ -105,6 +113,10 @@ pub fn quirks(faults: &[Fault], n: usize) -> Quirks {
             Fault::SlowService => quirks.slow = Some((SERVICE.into(), Duration::from_secs(300))),
             Fault::ReadOnlyRoot => drop(quirks.flaws.insert(Flaw::ReadOnlyRoot)),
             Fault::ChangedHostKey => drop(quirks.flaws.insert(Flaw::HostKey)),
+            Fault::BootOverridePxe => quirks.boot_pxe = true,
+            Fault::RaidRebuilding => quirks.rebuilding = true,
+            Fault::SelfOnNode => quirks.is_this_computer = true,
+            Fault::Hung => quirks.hung = true,
             Fault::WrongBmc | Fault::ShiftedRow | Fault::Cluster(_) => {}
         }
     }

@@ -1,6 +1,7 @@
 //! The BMC of one simulated machine over RMCP+: one UDP socket, cipher suites 17 and 3, a small session table that fills up and expires like a real one.
-use super::rack::{PowerAnswer, Rack, Seen};
+use super::rack::{BootOverride, PowerAnswer, Rack, Seen};
 use crate::wire::{
+    boot_flags::BootFlags,
     ipmi::{self, control},
     lan::{Request, code},
     rakp::{Login, OpenAnswer, OpenRequest, Rakp1, Rakp2, Rakp3, Rakp4, status},
@@ -335,9 +336,32 @@ impl Asked<'_> {
             (ipmi::CHASSIS_CONTROL, _) if active.privilege < ipmi::OPERATOR => (code::PRIVILEGE, Vec::new()),
             (ipmi::CHASSIS_CONTROL, [verb]) => (self.control(*verb & 0x0f), Vec::new()),
             // Restore policy "previous"; nothing intrudes, nothing fails.
-            (ipmi::CHASSIS_STATUS, []) => (code::OK, vec![0x20 | u8::from(self.seen.on), 0, 0]),
-            // Parameter 5, boot flags: none are set.
-            (ipmi::GET_BOOT_OPTIONS, [5, _, _]) => (code::OK, vec![1, 5, 0, 0, 0, 0, 0]),
+            (ipmi::CHASSIS_STATUS, []) => (code::OK, vec![0x20 | u8::from(self.seen.on), 0, 0x40 | if self.seen.light { 0x20 } else { 0 }]),
+            (ipmi::CHASSIS_IDENTIFY | ipmi::SET_BOOT_OPTIONS, _) if active.privilege < ipmi::OPERATOR => (code::PRIVILEGE, Vec::new()),
+            (ipmi::CHASSIS_IDENTIFY, [interval, force @ ..]) if force.len() < 2 => {
+                self.rack.set_light(self.machine, *interval > 0 || force.first().is_some_and(|f| f & 1 != 0), "ipmi");
+                (code::OK, Vec::new())
+            }
+            (ipmi::SET_BOOT_OPTIONS, [5, rest @ ..]) => match BootFlags::parse(&[&[1, 5], rest].concat()) {
+                Ok(flags) => {
+                    let enabled = if flags.persistent { "Continuous" } else { "Once" };
+                    let to = match flags.valid && flags.device != 0 {
+                        true => BootOverride { enabled: enabled.into(), target: flags.target() },
+                        false => BootOverride::default(),
+                    };
+                    self.rack.set_boot_override(self.machine, to, "ipmi");
+                    (code::OK, Vec::new())
+                }
+                Err(_) => (code::LENGTH_INVALID, Vec::new()),
+            },
+            // Other parameters (set in progress, acknowledge) are taken and do nothing.
+            (ipmi::SET_BOOT_OPTIONS, [_, ..]) => (code::OK, Vec::new()),
+            (ipmi::GET_BOOT_OPTIONS, [5, _, _]) => {
+                let now = &self.seen.boot_override;
+                let device = BootFlags::device_of(&now.target).unwrap_or_default();
+                let flags = BootFlags { valid: now.enabled != "Disabled", persistent: now.enabled == "Continuous", efi: false, device };
+                (code::OK, [&[1], &flags.encode()[..]].concat())
+            }
             (ipmi::GET_BOOT_OPTIONS, [_, _, _]) => (0x80, Vec::new()),
             // Chassis, SEL and FRU; maker and product 0: nobody's.
             (ipmi::DEVICE_ID, []) => (code::OK, vec![0x20, 0, 1, 0, 2, 0x8c, 0, 0, 0, 0, 0, 0, 0, 0, 0]),

@@ -51,6 +51,14 @@ pub struct Quirks {
     pub update_restarts_bmc: bool,
     /// Images are only fetched, never taken.
     pub update_pull_only: bool,
+    /// A boot override that somebody left over: PXE, once.
+    pub boot_pxe: bool,
+    /// Its mirror rebuilds, and does not end.
+    pub rebuilding: bool,
+    /// It runs under the boot id of the computer that the lab is on: pitstop there sits on it.
+    pub is_this_computer: bool,
+    /// Its OS hangs from the beginning: nothing on it answers, the power is on.
+    pub hung: bool,
     /// The BMC says that it takes IPMI cipher suite 0: anybody, without a password.
     pub cipher_zero: bool,
 }
@@ -65,12 +73,26 @@ pub enum Flaw {
     HostKey,
 }
 
+/// What a machine boots next instead of its disk, in Redfish's words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BootOverride {
+    pub enabled: String,
+    pub target: String,
+}
+impl Default for BootOverride {
+    fn default() -> BootOverride {
+        BootOverride { enabled: "Disabled".into(), target: "None".into() }
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Off,
     /// Power-on self test and boot; the OS answers at this instant, or never.
     Booting(Option<Instant>),
     Up,
+    /// The OS has stopped answering for good; the power is on.
+    Hung,
     /// The OS is shutting down; then off, or into a new boot.
     Stopping {
         at: Instant,
@@ -90,6 +112,8 @@ struct Machine {
     running: Vec<String>,
     last_reset: String,
     flash: Flash,
+    boot_override: BootOverride,
+    light: bool,
 }
 
 /// A machine as a server may show it.
@@ -107,6 +131,8 @@ pub struct Seen {
     pub last_reset: String,
     pub services: Vec<(String, bool)>,
     pub running: Vec<String>,
+    pub boot_override: BootOverride,
+    pub light: bool,
     pub flash: Flash,
     /// How much faster time runs.
     pub scale: f64,
@@ -166,9 +192,14 @@ impl Rack {
         let now = Instant::now();
         let machine = |spec: MachineSpec| Machine {
             flash: Flash::new(&spec.quirks),
+            phase: if spec.quirks.hung { Phase::Hung } else { Phase::Up },
+            boot_id: if spec.quirks.is_this_computer { this_computer() } else { uuid::Uuid::new_v4().to_string() },
+            boot_override: match spec.quirks.boot_pxe {
+                true => BootOverride { enabled: "Once".into(), target: "Pxe".into() },
+                false => BootOverride::default(),
+            },
+            light: false,
             spec,
-            phase: Phase::Up,
-            boot_id: uuid::Uuid::new_v4().to_string(),
             boots: 0,
             // Up for a while already: uptime is never zero at the start.
             up_since: now.checked_sub(Duration::from_secs(3600)).unwrap_or(now),
@@ -244,6 +275,19 @@ impl Rack {
         answer
     }
 
+    pub fn set_boot_override(&self, name: &str, to: BootOverride, via: &str) {
+        self.record(name, "boot-override", json!({ "enabled": to.enabled, "target": to.target, "via": via }));
+        if let Some(machine) = self.state().machines.get_mut(name) {
+            machine.boot_override = to;
+        }
+    }
+    pub fn set_light(&self, name: &str, on: bool, via: &str) {
+        self.record(name, "light", json!({ "on": on, "via": via }));
+        if let Some(machine) = self.state().machines.get_mut(name) {
+            machine.light = on;
+        }
+    }
+
     /// What a cluster server has placed on the machine: what power loss would cut off.
     pub fn set_running(&self, name: &str, what: Vec<String>) {
         if let Some(machine) = self.state().machines.get_mut(name) {
@@ -306,6 +350,8 @@ impl Machine {
             running: self.running.clone(),
             flash: self.flash.clone(),
             scale,
+            boot_override: self.boot_override.clone(),
+            light: self.light,
         }
     }
 
@@ -326,7 +372,15 @@ impl Machine {
                 self.phase = Phase::Up;
                 self.boots += 1;
                 self.up_since = now;
-                write_line(log, &self.spec.name, "boot", json!({ "boot_id": self.boot_id }));
+                let mut line = json!({ "boot_id": self.boot_id });
+                if self.boot_override.enabled != "Disabled" && self.boot_override.target != "None" {
+                    // The judge: whatever this brings up, it is not what it booted before.
+                    line["from"] = json!(self.boot_override.target);
+                    if self.boot_override.enabled == "Once" {
+                        self.boot_override = BootOverride::default();
+                    }
+                }
+                write_line(log, &self.spec.name, "boot", line);
             }
             _ => {}
         }
@@ -371,6 +425,10 @@ impl Machine {
 
 fn write_lines(log: &mut Box<dyn Write + Send>, node: &str, lines: Vec<Line>) {
     lines.into_iter().for_each(|(kind, more)| write_line(log, node, kind, more));
+}
+
+fn this_computer() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|id| id.trim().to_owned()).unwrap_or_default()
 }
 
 fn stamp() -> String {

@@ -1,5 +1,5 @@
 //! What the node's operating system says, and a command to give it.
-use super::{Identity, Span};
+use super::{DataStore, Identity, Span};
 use serde::{Deserialize, Serialize};
 
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -30,6 +30,18 @@ pub struct HostView {
     /// SHA256 fingerprint of the SSH host key that answered.
     #[serde(default)]
     pub host_key: Option<String>,
+    /// System UUIDs of those guests, as their hypervisor's command line says.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub guest_uuids: Vec<String>,
+    /// mdraid and ZFS, judged by what the kernel and `zpool` say of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub arrays: Vec<DataStore>,
+    /// Kinds of distributed store whose daemons run here: `ceph`, `gluster`. Their clusters have to speak for them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub keeps: Vec<String>,
+    /// EFI BootNext, as four hex digits: what boots once instead of the boot order.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boot_next: Option<String>,
 }
 
 fn whole<S: serde::Serializer>(seconds: &f64, s: S) -> Result<S::Ok, S::Error> {

@@ -1,5 +1,5 @@
 //! The world as it was read once, for check, plan, preflight and admission.
-use super::{BmcView, ClusterName, Fault, HostView, LiveTask, Member, NodeName, NodeView, Timestamp};
+use super::{BmcView, BootOverride, ClusterName, DataStore, Fault, HostView, LiveTask, Member, NodeName, NodeView, Relax, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -67,6 +67,25 @@ pub struct NodeSurvey {
     pub host_took_ms: u64,
     #[serde(default)]
     pub due: Vec<DueSeen>,
+    #[serde(default)]
+    pub at_power: AtPower,
+}
+
+/// What would stand against a power verb now, by the same judgement that the guards make at that moment.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct AtPower {
+    /// Every store that keeps data on the node.
+    pub stores: Vec<DataStore>,
+    /// None: the BMC has no such thing, or does not say.
+    pub boot: Option<BootOverride>,
+    pub refused: Vec<Refused>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Refused {
+    /// By which name a person may relax it; none: nobody may.
+    pub relax: Option<Relax>,
+    pub fault: Fault,
 }
 
 /// Why a selected node is not worked on.

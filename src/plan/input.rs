@@ -2,7 +2,7 @@
 use super::{EVACUATE, Limits, NO_CLUSTER, OnFailure, Plan, PlannedCheck, PlannedNode, PlannedSeat, Window};
 use crate::{
     inventory::Inventory,
-    model::{ClusterName, Loan, NodeName, RunId, Setting, Span, Survey, TimeScale, Timestamp, Trust},
+    model::{ClusterName, Loan, NodeName, Relax, RunId, Setting, Span, Survey, TimeScale, Timestamp, Trust},
     playbook::{self, Playbook},
 };
 use serde_json::Value;
@@ -41,6 +41,8 @@ pub struct NodeInput {
     pub checks: Vec<PlannedCheck>,
     /// What the run itself may need: `dns`, `cluster-api`. Goes last.
     pub carries: BTreeSet<String>,
+    /// By a person, for this node in this command; never from a file.
+    pub relaxed: BTreeSet<Relax>,
 }
 
 #[derive(Debug, Clone)]
@@ -52,6 +54,8 @@ pub struct PlaybookInput {
     pub limits: Limits,
     /// It has a `[due]`: a node without a reason is not worked on.
     pub due: bool,
+    /// Its reasons, for the engine to read again.
+    pub reasons: Vec<Setting>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -88,6 +92,7 @@ impl From<&PlannedNode> for NodeInput {
             trust: planned.trust.clone(),
             checks: planned.checks.clone(),
             carries: BTreeSet::new(),
+            relaxed: planned.relaxed.clone(),
         }
     }
 }
@@ -104,6 +109,7 @@ impl NodeInput {
             trust: inventory.trust.get(name).cloned().unwrap_or_default(),
             checks: entry.checks.iter().map(|c| PlannedCheck { at: c.at.clone(), check: c.setting.clone() }).collect(),
             carries: entry.carries.iter().cloned().collect(),
+            relaxed: BTreeSet::new(),
         })
     }
 }
@@ -112,7 +118,7 @@ impl PlaybookInput {
     /// For `check`: nothing is to be done.
     pub fn none() -> PlaybookInput {
         let limits = limits(&playbook::Limits::default(), Timestamp::UNIX_EPOCH);
-        PlaybookInput { name: String::new(), description: String::new(), steps: Vec::new(), limits, due: false }
+        PlaybookInput { name: String::new(), description: String::new(), steps: Vec::new(), limits, due: false, reasons: Vec::new() }
     }
     pub fn of(playbook: &Playbook, now: Timestamp) -> PlaybookInput {
         let step = |s: &playbook::StepEntry| StepInput { step: s.setting.clone(), timeout: s.timeout, attempts: s.attempts, on_failure: s.on_failure };
@@ -122,6 +128,7 @@ impl PlaybookInput {
             steps: playbook.steps.iter().map(step).collect(),
             limits: limits(&playbook.limits, now),
             due: !playbook.due.is_empty(),
+            reasons: playbook.due.clone(),
         }
     }
     /// What `evacuate` says: the clusters are asked in its words, for what cannot move is judged before anything is entered.
@@ -196,6 +203,7 @@ impl<'a> Input<'a> {
                     .collect(),
                 limits: reviewed.limits.clone(),
                 due,
+                reasons: reviewed.due.clone(),
             },
             survey,
             history,

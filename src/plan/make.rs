@@ -67,6 +67,7 @@ fn plan(input: &Input<'_>, world: &World<'_>, cluster: &ClusterName, selected: &
             inherits: history.inherits,
             inherits_from: history.inherits_from,
             resets_today: history.resets_today,
+            relaxed: node.relaxed.clone(),
             expect: evidence::expect(seen, &chain, playbook),
         };
         (name, planned)
@@ -85,6 +86,7 @@ fn plan(input: &Input<'_>, world: &World<'_>, cluster: &ClusterName, selected: &
         steps,
         forward: number(forward),
         limits: playbook.limits.clone(),
+        due: playbook.reasons.clone(),
         nodes: nodes.collect(),
         skipped,
         notes,
@@ -131,7 +133,7 @@ fn steps(written: &[StepInput]) -> (Vec<PlannedStep>, usize) {
     // Until power is touched, and only where this run itself took the node out of service, giving back is safe: a playbook that begins with a
     // node that is out already must not enable it because verify failed.
     let own = written.iter().any(|s| s.step.kind == EVACUATE);
-    let first_hold = written.iter().position(|s| [RESET, VERIFY, ENABLE].contains(&s.step.kind.as_str())).unwrap_or(written.len());
+    let first_hold = written.iter().position(|s| [RESET, VERIFY, ENABLE, "fence"].contains(&s.step.kind.as_str())).unwrap_or(written.len());
     let default = |index: usize| if own && index < first_hold { OnFailure::Return } else { OnFailure::Hold };
     let bare = |kind: &str| Setting { kind: kind.into(), body: Value::Object(Map::new()) };
     let planned = |index: usize, s: &StepInput| PlannedStep {
@@ -140,7 +142,13 @@ fn steps(written: &[StepInput]) -> (Vec<PlannedStep>, usize) {
         attempts: s.attempts.unwrap_or(1),
         on_failure: s.on_failure.unwrap_or(default(index)),
     };
-    let mut steps = vec![PlannedStep { step: bare(PREFLIGHT), timeout: usual_limit(PREFLIGHT), attempts: 1, on_failure: default(0) }];
+    // A single action that is refused before power leaves nothing to hold.
+    let first = written.first().and_then(|s| s.on_failure).filter(|f| *f == OnFailure::Return).unwrap_or(default(0));
+    let mut preflight = bare(PREFLIGHT);
+    if written.iter().any(|s| super::verdict::dark(&s.step)) {
+        preflight.body["dark"] = Value::Bool(true);
+    }
+    let mut steps = vec![PlannedStep { step: preflight, timeout: usual_limit(PREFLIGHT), attempts: 1, on_failure: first }];
     steps.extend(written.iter().enumerate().map(|(i, s)| planned(i, s)));
     let forward = steps.len();
     let enable = written.iter().find(|s| s.step.kind == ENABLE);

@@ -1,8 +1,8 @@
 //! The frozen decision for one cluster: everything the engine needs, nothing it has to look up. Pure.
 //! `BTreeMap` and `Vec` only, so that its bytes are stable and its digest means something.
-use crate::model::{ClusterName, Fault, Identity, Loan, NodeName, RunId, Setting, Skip, Span, TimeScale, Timestamp, Trust};
+use crate::model::{ClusterName, Fault, Identity, Loan, NodeName, Relax, RunId, Setting, Skip, Span, TimeScale, Timestamp, Trust};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub mod drift;
 mod evidence;
@@ -45,6 +45,9 @@ pub struct Plan {
     /// Where `release … verify` goes on.
     pub verify_at: Option<u32>,
     pub limits: Limits,
+    /// The playbook's reasons, read again after verify.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub due: Vec<Setting>,
     pub nodes: BTreeMap<NodeName, PlannedNode>,
     /// Selected, but not worked on: not due, or refused by preflight.
     pub skipped: BTreeMap<NodeName, Skip>,
@@ -119,6 +122,9 @@ pub struct PlannedNode {
     /// Resets within the last 24 hours, over all runs.
     #[serde(default)]
     pub resets_today: u32,
+    /// What a person relaxed by name for this node in this command.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub relaxed: BTreeSet<Relax>,
     pub expect: Expect,
 }
 

@@ -1,7 +1,7 @@
 //! Preflight's verdict on one node, over a survey: may a run touch it? `plan` and `check` show it; the preflight step and the guards ask again.
 use super::{ClusterInput, History, Input, NO_CLUSTER, NodeInput, Note};
 use crate::model::{
-    BmcView, Boot, Chain, ClusterName, Fault, FaultKind, Identity, LiveTask, NodeName, NodeSurvey, NodeView, Power, Started, Survey, WaySeen,
+    BmcView, Boot, Chain, ClusterName, Fault, FaultKind, Identity, LiveTask, NodeName, NodeSurvey, NodeView, Power, Relax, Setting, Started, Survey, WaySeen,
     chain::{self, BMC},
 };
 use std::collections::BTreeMap;
@@ -20,11 +20,33 @@ pub struct World<'a> {
     clusters: &'a BTreeMap<ClusterName, ClusterInput>,
     /// Identity values that two machines claim.
     shared: Vec<String>,
+    /// The playbook changes power, or nobody said (check): what stands against that is judged.
+    powers: bool,
+    /// A boot override is put aside by the run itself.
+    clears_boot: bool,
+    /// The run is for a node that is off or dead: silence of its host and its cluster's "not ready" are why.
+    dark: bool,
+    /// It is cut off without being asked to leave: only a dead one.
+    fences: bool,
+}
+
+/// A step that is for such nodes.
+pub(super) fn dark(step: &Setting) -> bool {
+    step.kind == "fence" || (step.kind == "reset" && step.body.get("verb").is_some_and(|v| v == "On"))
 }
 
 impl<'a> World<'a> {
     pub fn of(input: &'a Input<'_>) -> World<'a> {
-        World { survey: input.survey, clusters: &input.clusters, shared: shared(input.survey) }
+        let steps = || input.playbook.steps.iter().map(|s| &s.step);
+        World {
+            survey: input.survey,
+            clusters: &input.clusters,
+            shared: shared(input.survey),
+            powers: input.playbook.name.is_empty() || steps().any(|s| s.kind == "reset" || s.kind == "firmware"),
+            dark: steps().any(dark),
+            fences: steps().any(|s| s.kind == "fence"),
+            clears_boot: steps().any(|s| s.body.get("boot_override").is_some_and(|v| v == "clear")),
+        }
     }
 
     /// Those of the shared values that concern this node.
@@ -43,16 +65,19 @@ impl<'a> World<'a> {
         let mut faults = Vec::new();
         faults.extend(self.way_in(seen, name, &mut notes));
         faults.extend(self.in_clusters(seen, name, node, history, &mut notes));
-        if !left_off(seen, history) {
+        if !left_off(seen, history) && !(self.dark && !matches!(&seen.host, Some(Ok(_)))) {
             faults.extend(self.host(seen, name, node, &mut notes));
         }
+        faults.extend(self.alive(seen, name));
         // Nobody's word is judged while a witness is missing: that one is named already.
         let chain = match faults.is_empty() {
             true => self.chain(seen, name, node, &mut notes).map_err(|fault| faults.push(fault)).ok(),
             false => None,
         };
         if let Some(chain) = chain {
-            faults.extend(disagreement(seen).or_else(|| powered(seen, name, history, &mut notes)).or_else(|| flash(seen, name, history, &mut notes)));
+            let power = disagreement(seen).or_else(|| if self.dark { None } else { powered(seen, name, history, &mut notes) });
+            faults.extend(power.or_else(|| flash(seen, name, history, &mut notes)));
+            faults.extend(self.at_power(seen, name, node, &mut notes));
             if faults.is_empty() {
                 return Ok(Verdict { chain, notes });
             }
@@ -60,6 +85,36 @@ impl<'a> World<'a> {
         let mut faults = faults.into_iter();
         let first = faults.next().unwrap_or_else(|| Fault::new(FaultKind::Invalid, format!("BUG: {name} was refused without a reason")));
         Err(faults.fold(first, |first, also| first.cause(format!("also {also}"))))
+    }
+
+    /// A node that can still be asked to leave is never fenced.
+    fn alive(&self, seen: &NodeSurvey, name: &NodeName) -> Option<Fault> {
+        let ready = seen.clusters.iter().find(|(c, v)| self.clusters.get(c).is_some_and(|c| c.setting.kind != NO_CLUSTER) && v.as_ref().is_ok_and(|v| v.ready));
+        let why = match (&seen.host, ready) {
+            _ if !self.fences => return None,
+            (Some(Ok(_)), _) => "its host answers".to_owned(),
+            (_, Some((cluster, _))) => format!("cluster {cluster} calls it ready"),
+            _ => return None,
+        };
+        Some(Fault::new(FaultKind::Unwilling, format!("{name} is not dead: {why}")).next(format!("pitstop run reboot {name}")))
+    }
+
+    /// What would stand against power now (safety.md, 14 to 16). A person may have relaxed it by name; a node that power is not asked of bears it.
+    fn at_power(&self, seen: &NodeSurvey, name: &NodeName, node: &NodeInput, notes: &mut Vec<Note>) -> Vec<Fault> {
+        let mut faults = Vec::new();
+        for refused in &seen.at_power.refused {
+            match refused.relax {
+                _ if !self.powers => notes.push(note(name, format!("power would be refused: {}", refused.fault))),
+                Some(relax) if node.relaxed.contains(&relax) => {
+                    notes.push(note(name, format!("relaxed by name ({relax}): {}", refused.fault)));
+                }
+                Some(Relax::BootOrder) if self.clears_boot && seen.at_power.boot.as_ref().is_some_and(|b| !b.is_off()) => {
+                    notes.push(note(name, format!("{}; it is put aside and given back", refused.fault.what)));
+                }
+                _ => faults.push(refused.fault.clone()),
+            }
+        }
+        faults
     }
 
     /// One proven way in; the other is checked where the inventory names it.
@@ -131,9 +186,9 @@ impl<'a> World<'a> {
                 let what = format!("{} is not a node of {shown}", seat.node);
                 faults.push(Fault::new(FaultKind::Invalid, what).next("correct its cluster or its name there in the inventory"));
             }
-            if !view.ready && history.inherits.is_empty() {
+            if !view.ready && history.inherits.is_empty() && !self.dark {
                 let why = if view.not_ready.is_empty() { String::new() } else { format!(": {}", view.not_ready.join(", ")) };
-                let next = format!("bring it back by hand first, then pitstop check {name}");
+                let next = format!("pitstop node {name}    (a dead one has its own road: pitstop node {name} rescue --reason TEXT)");
                 faults.push(Fault::new(FaultKind::Unwilling, format!("{shown} calls {} not ready{why}; a dead node is not evacuated", seat.node)).next(next));
             }
             if !view.enabled {
@@ -153,7 +208,7 @@ impl<'a> World<'a> {
                     }
                 }
             }
-            if !view.impossible.is_empty() {
+            if !view.impossible.is_empty() && !self.fences {
                 let fault = Fault::new(FaultKind::Unwilling, format!("{} cannot be emptied", seat.node));
                 let vms = view.impossible.iter().any(|b| b.object.starts_with("vm "));
                 let next = match vms {

@@ -73,7 +73,7 @@ impl Kinds {
     /// Of this program.
     pub fn built_in() -> Kinds {
         // Preflight comes first by itself, and is no step that a playbook could forget or move.
-        let step = rows(crate::steps::KINDS).into_iter().filter(|row| row.name != "preflight").collect();
+        let step = rows(crate::steps::KINDS).into_iter().filter(|row| row.name != "preflight" && row.name != "fence").collect();
         Kinds { step, due: rows(crate::due::KINDS) }
     }
 }

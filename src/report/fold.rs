@@ -50,6 +50,9 @@ pub struct RunReport {
     pub limits: Option<Limits>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vouched: Option<String>,
+    /// `edge-02: storage`: what a person relaxed by name in the command that made the run.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub relaxed: Vec<String>,
     pub nodes: Vec<NodeReport>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
@@ -287,6 +290,7 @@ impl RunReport {
             counts: Counts::default(),
             limits: plan.map(|p| p.limits.clone()),
             vouched: plan.and_then(|p| p.vouched.clone()),
+            relaxed: plan.map(|p| p.nodes.iter().flat_map(|(name, n)| n.relaxed.iter().map(move |r| format!("{name}: {r}"))).collect()).unwrap_or_default(),
             nodes: nodes.iter().cloned().map(NodeReport::new).collect(),
             next: None,
         };

@@ -4,6 +4,7 @@ pub mod check_screen;
 pub mod exit;
 pub mod fold;
 mod node;
+pub mod node_screen;
 pub mod paint;
 pub mod plan_screen;
 pub mod progress;

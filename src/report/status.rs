@@ -36,6 +36,15 @@ pub struct StatusRow {
 }
 
 impl StatusRow {
+    pub fn word(&self) -> &'static str {
+        match self.state {
+            State::Held => "HELD",
+            State::Ours => "ours",
+            State::Lost => "ours, lost",
+            State::Out => "out",
+            State::Foreign => "foreign",
+        }
+    }
     fn started(&self) -> Option<Timestamp> {
         self.since.as_ref().and_then(|at| at.parse().ok())
     }

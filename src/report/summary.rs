@@ -69,6 +69,9 @@ fn heading(out: &mut String, report: &RunReport) {
     if let Some(vouched) = &r.vouched {
         out.push_str(&format!("emptiness vouched for by the inventory, not proven: {vouched}\n"));
     }
+    for relaxed in &r.relaxed {
+        out.push_str(&format!("UNSAFE: relaxed for {relaxed}\n"));
+    }
     if r.unknown_events > 0 {
         out.push_str(&format!("{} events of a newer pitstop are not shown\n", r.unknown_events));
     }

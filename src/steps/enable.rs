@@ -1,5 +1,5 @@
 //! Gives back what was borrowed, each loan to the driver it came from and to what it was, newest first, power On before all.
-use super::{Cx, Next, Step, firmware, reset};
+use super::{Cx, Next, Step, firmware, on_bmc, reset};
 use crate::{
     guards, kinds,
     model::{Act, Answer, Blocker, FIRMWARE, Fault, FaultKind, Loan, Past, Power, Repeat, ResetType, Span, Timestamp, since},
@@ -50,6 +50,7 @@ impl Step for Enable {
             }
         }
         let paid = match loan.to.as_str() {
+            reset::BMC if !on_bmc::is_power(loan) => on_bmc::is_paid(cx, loan).await?,
             // The answer to On may have been lost; what counts is the power.
             reset::BMC => cx.bmc.look().await?.power == Power::On,
             cluster => cx.seat(cluster)?.is_paid(loan).await?,
@@ -68,14 +69,17 @@ impl Step for Enable {
             };
             return Ok(Next::Wait(vec![Blocker::new(loan.owed.clone(), why)]));
         }
-        if loan.to == reset::BMC {
-            let seen = cx.read(past).await;
-            self.power.keep(guards::permit(&cx.node, ResetType::On, &seen)?);
+        if on_bmc::is_power(loan) {
+            let mut seen = cx.read(past).await;
+            self.power.keep(cx.permit(ResetType::On, &mut seen).await?);
         }
         Ok(Next::Act(vec![(act, Value::Null)]))
     }
 
     async fn act(&self, cx: &Cx, act: &Act) -> Result<(), Fault> {
+        if let Some(sent) = on_bmc::act(cx, act).await {
+            return sent;
+        }
         if act.to == reset::BMC {
             return self.power.send(cx, act).await;
         }
@@ -86,6 +90,7 @@ impl Step for Enable {
 
 fn give_back(cx: &Cx, loan: &Loan) -> Result<Act, Fault> {
     let mut act = match loan.to.as_str() {
+        reset::BMC if !on_bmc::is_power(loan) => on_bmc::give_back(loan)?,
         reset::BMC => reset::act(ResetType::On, Repeat::Freely),
         cluster => {
             let seat = cx.seat(cluster)?;

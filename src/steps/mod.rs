@@ -8,9 +8,10 @@ use crate::{
         host::Host,
         net::Net,
     },
-    guards::{Pins, Readings, readings},
+    due::Due,
+    guards::{self, Permit, Pins, Readings, moment, readings},
     kinds::Kind,
-    model::{Act, Blocker, ClusterName, Fault, FaultKind, Loan, LoanId, NodeName, Past, Started, TimeScale, Timestamp},
+    model::{Act, Blocker, ClusterName, DataStore, Fault, FaultKind, Loan, LoanId, NodeName, Past, ResetType, Started, TimeScale, Timestamp},
 };
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -21,7 +22,9 @@ pub mod baseline;
 pub mod enable;
 pub mod evacuate;
 pub mod exec;
+pub mod fence;
 pub mod firmware;
+mod on_bmc;
 pub mod preflight;
 mod repair;
 pub mod reset;
@@ -39,6 +42,7 @@ pub const KINDS: &[Kind<dyn Step>] = &[
     Kind::of::<enable::Config>(),
     Kind::of::<settle::Config>(),
     Kind::of::<firmware::Config>(),
+    Kind::of::<fence::Config>(),
     // line 2: `Kind::of::<<name>::Config>(),`
 ];
 
@@ -72,6 +76,8 @@ pub struct Cx {
     pub host: Option<Arc<dyn Host>>,
     pub net: Arc<dyn Net>,
     pub checks: Vec<(At, Box<dyn Check>)>,
+    /// What made nodes of this run due: read again after verify.
+    pub due: Vec<(String, Box<dyn Due>)>,
     pub pins: Pins,
     pub ask: Ask,
     pub time: TimeScale,
@@ -91,12 +97,28 @@ impl Cx {
     }
     /// Every witness afresh; what the host said before our own first rung silenced it is carried over.
     pub async fn read(&self, past: &Past) -> Readings {
-        let clusters = self.seats.iter().map(|s| (s.cluster.clone(), s.node.clone(), s.driver.clone())).collect();
-        let from = readings::Witnesses { bmc: self.bmc.as_ref(), clusters, host: self.host.as_deref() };
         let carried = past.power_touched().then(|| reset::host_before(past)).flatten();
-        let mut seen = readings::read(&from, &self.ask, &self.pins, carried).await;
+        let mut seen = readings::read(&self.witnesses(), &self.ask, &self.pins, carried).await;
         seen.started = Started::open(past);
         seen
+    }
+    fn witnesses(&self) -> readings::Witnesses<'_> {
+        let clusters = self.seats.iter().map(|s| (s.cluster.clone(), s.node.clone(), s.driver.clone())).collect();
+        readings::Witnesses { bmc: self.bmc.as_ref(), clusters, host: self.host.as_deref() }
+    }
+    /// The right to cut a dead node off.
+    pub async fn fencing(&self, _verb: ResetType, readings: &mut Readings) -> Result<Permit, Fault> {
+        readings.moment = Some(moment::read(&self.witnesses()).await);
+        guards::fencing(&self.node, readings)
+    }
+    /// What each cluster says of the stores it knows on this node.
+    pub async fn stores(&self) -> Vec<(ClusterName, Result<Vec<DataStore>, Fault>)> {
+        moment::stores(&self.witnesses().clusters).await
+    }
+    /// The right to one verb, from these readings and from what only counts at the moment of power.
+    pub async fn permit(&self, verb: ResetType, readings: &mut Readings) -> Result<Permit, Fault> {
+        readings.moment = Some(moment::read(&self.witnesses()).await);
+        guards::permit(&self.node, verb, readings)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Resets the node through its BMC, rung by rung, judged by what is seen and never by what was answered.
 //! Done when the node has booted anew; a rung is sent at most once, and after an answer that never came only watched.
-use super::{Cx, Next, Step, preflight::waits_or_holds};
+use super::{Cx, Next, Step, on_bmc, preflight::waits_or_holds};
 use crate::{
     due::{self, Due, DueAnswer, DueProbe},
     guards::{
@@ -37,6 +37,19 @@ pub struct Config {
     /// Only if one of these reasons is there when it comes to it: `["reboot-required"]`. Without it always.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub when: Vec<String>,
+    /// One that stands before the reset: refused, or put aside through the ledger and given back afterwards.
+    #[serde(default)]
+    pub boot_override: LeftOver,
+    /// This verb and no other: what `pitstop node NODE power` sends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verb: Option<ResetType>,
+}
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LeftOver {
+    #[default]
+    Refuse,
+    Clear,
 }
 fn ten_minutes() -> Span {
     Span::minutes(10)
@@ -135,7 +148,7 @@ impl Seen {
             marker: r.bmc.as_ref().ok().and_then(|b| b.reset_marker.clone()),
         }
     }
-    fn picture(&self) -> Value {
+    pub fn picture(&self) -> Value {
         json!({ "power": self.power, "boots": self.boots, "host": self.host, "awake": self.awake, "marker": self.marker })
     }
 }
@@ -166,6 +179,9 @@ fn verb(done: &Done) -> Option<ResetType> {
 /// The way down the ladder: which verbs, in order, as far as the BMC takes them.
 fn rungs(config: &Config, seen: &Seen, marked: bool) -> Vec<ResetType> {
     use ResetType::*;
+    if let Some(only) = config.verb {
+        return vec![only];
+    }
     let takes = |v: ResetType| seen.verbs.is_empty() || seen.verbs.contains(&v);
     // Without a boot marker only Off seen and then On seen prove a reboot, so a restart in one verb would prove nothing.
     let graceful = if marked && takes(GracefulRestart) { vec![GracefulRestart] } else { vec![GracefulShutdown] };
@@ -187,8 +203,14 @@ fn rungs(config: &Config, seen: &Seen, marked: bool) -> Vec<ResetType> {
 /// Pure: the whole ladder, over what is seen, what was sent and the time.
 pub fn judge(config: &Config, seen: &Seen, past: &Past, step_attempt: &[Done], time: TimeScale, now: Timestamp) -> Next {
     let wait = |object: &str, why: String| Next::Wait(vec![Blocker::new(object, why)]);
+    let switches_off = matches!(config.verb, Some(ResetType::ForceOff | ResetType::GracefulShutdown));
     let Some(first) = step_attempt.first() else {
         return match seen.power {
+            Power::Off if switches_off => Next::Done(json!({ "power": "Off already" })),
+            Power::On if config.verb == Some(ResetType::On) => Next::Done(json!({ "power": "On already" })),
+            Power::Off if config.verb.is_some_and(|v| v != ResetType::On) => {
+                Next::Hold(Fault::new(FaultKind::Unwilling, "it is off").next("pitstop node NODE power On"))
+            }
             Power::Unknown => wait("BMC", seen.bmc_fault.clone().unwrap_or("power state is neither On nor Off".into())),
             // Never cycle a machine that is off: On alone boots it anew.
             Power::Off => send(ResetType::On, config, seen),
@@ -211,6 +233,9 @@ pub fn judge(config: &Config, seen: &Seen, past: &Past, step_attempt: &[Done], t
     // Only a boot marker that was read now, and is the old one, proves that nothing has happened. A host that is down is booting.
     let unchanged = seen.awake && best(&before).is_some_and(|(who, old)| seen.boots.get(&who) == Some(&old));
 
+    if switches_off && seen.power == Power::Off {
+        return if seen.off_before { Next::Done(json!({ "power": "Off, seen twice" })) } else { wait("BMC", "power is off, looking again".into()) };
+    }
     // Off, and proven: two looks. Whoever sent it, On is owed.
     if seen.power == Power::Off && sent != ResetType::On {
         return if seen.off_before { send(ResetType::On, config, seen) } else { wait("BMC", "power is off, looking again".into()) };
@@ -398,7 +423,7 @@ impl Step for Reset {
         {
             return Ok(Next::Done(json!({ "not_needed": why })));
         }
-        let readings = cx.read(past).await;
+        let mut readings = cx.read(past).await;
         let mut seen = Seen::of(&readings);
         seen.off_before = std::mem::replace(&mut *self.off_before.lock().expect("BUG: poisoned"), seen.power == Power::Off);
         // What a person has decided about since starts the ladder anew, unless the node has booted meanwhile after all.
@@ -415,8 +440,13 @@ impl Step for Reset {
             if let Some(next) = flash(cx, &readings, past, mine.is_empty(), now) {
                 return Ok(next);
             }
-            match guards::permit(&cx.node, verb, &readings) {
+            match cx.permit(verb, &mut readings).await {
                 Ok(permit) => self.permit.keep(permit),
+                Err(_) if self.config.boot_override == LeftOver::Clear && readings.only_left_over(&cx.node, verb) => {
+                    let acts = readings.left_over().map(|seen| (on_bmc::put_aside(seen), Value::Null));
+                    return Ok(Next::Act(acts.into_iter().collect()));
+                }
+                Err(fault) if readings.only_rebuilds() => return Ok(Next::Wait(vec![Blocker::new("storage", fault.to_string())])),
                 Err(fault) => return Ok(waits_or_holds(fault)),
             }
         }
@@ -430,6 +460,9 @@ impl Step for Reset {
         Ok(next)
     }
     async fn act(&self, cx: &Cx, act: &Act) -> Result<(), Fault> {
+        if let Some(sent) = on_bmc::act(cx, act).await {
+            return sent;
+        }
         self.permit.send(cx, act).await
     }
 }

@@ -1,8 +1,9 @@
 //! What the cluster places on the node is well again: gates the next admission, never this node's enabling.
 use super::{At, Cx, Next, Step, repair};
 use crate::{
+    guards::storage,
     kinds,
-    model::{Act, Blocker, Fault, FaultKind, Past, Timestamp},
+    model::{Act, Blocker, Fault, FaultKind, Past, Relax, Timestamp},
 };
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -31,6 +32,16 @@ impl Step for Settle {
             // Enabled a moment ago and now in maintenance: someone else has it, the limits must count that, and we must not go on.
             if past.returned.iter().any(|l| l.to == seat.cluster.0) && past.loans.is_empty() && view.in_maintenance && !seat.driver_paid(past).await? {
                 return Ok(Next::Wait(vec![Blocker::new(format!("cluster {}", seat.cluster), "went out of service again")]));
+            }
+        }
+        if past.power_touched() && !cx.pins.relaxed.contains(&Relax::Storage) {
+            // The next node waits until the stores are redundant again.
+            let host = match &cx.host {
+                Some(host) => Some(host.look().await?),
+                None => None,
+            };
+            if let Err(fault) = storage::judge(&cx.node, &cx.stores().await, host.as_ref()) {
+                return Ok(Next::Wait(vec![Blocker::new("storage", fault.to_string())]));
             }
         }
         let found = repair::ask(cx, past, At::Settled).await;

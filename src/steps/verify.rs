@@ -1,6 +1,7 @@
 //! Really healthy: same installation, one boot, still empty and in maintenance, every booted check well, and all of it for a while.
-use super::{At, Cx, Next, Step, baseline, evacuate, firmware, preflight, repair, reset};
+use super::{At, Cx, Next, Step, baseline, evacuate, firmware, on_bmc, preflight, repair, reset};
 use crate::{
+    due::{DueAnswer, DueProbe},
     guards::{self, Readings},
     kinds,
     model::{Act, Blocker, Fault, FaultKind, HostView, Past, Power, Repeat, ResetType, Span, Timestamp, since},
@@ -126,7 +127,7 @@ fn same_installation(cx: &Cx, before: &HostView, after: &HostView, past: &Past) 
 /// We switched it off and nobody switched it on since: a person who says `verify`, and a `return`, would wait for a dark machine.
 fn owed_on(cx: &Cx, seen: &Readings, past: &Past, now: Timestamp) -> Option<Act> {
     let off = seen.bmc.as_ref().is_ok_and(|b| b.power == Power::Off);
-    let loan = past.loans.iter().find(|l| off && l.to == reset::BMC)?;
+    let loan = past.loans.iter().find(|l| off && on_bmc::is_power(l))?;
     let mut act = reset::act(ResetType::On, Repeat::Freely);
     act.returns = Some(loan.id.clone());
     let last = past.acts.iter().rev().find(|d| d.act.same(&act));
@@ -134,6 +135,28 @@ fn owed_on(cx: &Cx, seen: &Readings, past: &Past, now: Timestamp) -> Option<Act>
 }
 /// A refused On is sent again after this.
 const ON_AGAIN: Span = Span::seconds(10);
+
+/// 17, a run clears its own reason: neither yes nor no is waited for, still due is a person's.
+async fn still_due(cx: &Cx, seen: &Readings, past: &Past) -> Option<Next> {
+    // Only what was reset can have cleared it.
+    past.evidence.get("reset")?;
+    for (kind, due) in &cx.due {
+        let name = format!("due:{kind}");
+        let probe = DueProbe { node: &cx.node, host: cx.host.as_deref(), bmc: Some(cx.bmc.as_ref()), view: seen.host.as_ref().and_then(|h| h.as_ref().ok()) };
+        match due.look(&probe).await {
+            Ok(DueAnswer::NotDue(_)) => {}
+            Ok(DueAnswer::Due(_)) if past.accepted.contains(&name) => {}
+            Ok(DueAnswer::Due(why)) => {
+                let fault = Fault::new(FaultKind::Unwilling, format!("{} was rebooted and is still due: {kind}: {why}", cx.node));
+                return Some(Next::Hold(
+                    fault.next(format!("find out why a reboot does not clear it; to accept it: pitstop release {} verify --accept {name}", cx.node)),
+                ));
+            }
+            Err(fault) => return Some(Next::Wait(vec![Blocker::new(name, format!("neither yes nor no: {fault}"))])),
+        }
+    }
+    None
+}
 
 impl Verify {
     fn not_yet(&self, next: Next) -> Next {
@@ -150,10 +173,10 @@ impl Verify {
 #[async_trait]
 impl Step for Verify {
     async fn look(&self, cx: &Cx, past: &Past, now: Timestamp) -> Result<Next, Fault> {
-        let seen = cx.read(past).await;
+        let mut seen = cx.read(past).await;
         let found = repair::ask(cx, past, At::Booted).await;
         if let Some(act) = owed_on(cx, &seen, past, now) {
-            self.power.keep(guards::permit(&cx.node, ResetType::On, &seen)?);
+            self.power.keep(cx.permit(ResetType::On, &mut seen).await?);
             return Ok(Next::Act(vec![(act, Value::Null)]));
         }
         if let Err(mut next) = judge(cx, &seen, past) {
@@ -187,6 +210,9 @@ impl Step for Verify {
         }
         if !held && !self.config.hold_for.0.is_zero() {
             return Ok(Next::Wait(vec![Blocker::new(cx.node.to_string(), format!("all well, has to hold for {}", self.config.hold_for))]));
+        }
+        if let Some(next) = still_due(cx, &seen, past).await {
+            return Ok(next);
         }
         Ok(Next::Done(json!({ "boot": reset::boot_of(&seen).map(|(_, b)| b), "checks": found.well, "compared": compared })))
     }

@@ -6,7 +6,11 @@ use crate::{
         host::Host,
     },
     due::{Due, DueAnswer, DueProbe},
-    model::{Blocker, ClusterName, ClusterSurvey, DueSeen, Fault, FaultKind, HostView, How, LeaseAnswer, NodeName, NodeSurvey, Survey, Timestamp, WaySeen},
+    guards::{Own, boot_order, branch, moment, storage},
+    model::{
+        AtPower, Blocker, Boot, ClusterName, ClusterSurvey, DueSeen, Fault, FaultKind, HostView, How, LeaseAnswer, NodeName, NodeSurvey, NodeView, Refused,
+        Relax, Survey, Timestamp, WaySeen,
+    },
 };
 use futures::{StreamExt, future::join_all, stream};
 use std::{
@@ -32,6 +36,8 @@ pub struct Doors {
     pub nodes: BTreeMap<NodeName, NodeDoors>,
     /// Counts the nodes that were looked at, for whoever shows how far it is.
     pub looked_at: Arc<AtomicUsize>,
+    /// Where this process runs.
+    pub own: Own,
 }
 
 #[derive(Default)]
@@ -78,7 +84,7 @@ pub async fn take(at: Timestamp, doors: &Doors, due: &[Reason], ask: &Ask) -> Su
     // Boxed: the future of a node holds those of every driver it asks, and there are many.
     let nodes = stream::iter(&doors.nodes).map(|(name, node)| {
         Box::pin(async move {
-            let seen = look(name, node, &doors.clusters, due, ask).await;
+            let seen = look(name, node, doors, due, ask).await;
             doors.looked_at.fetch_add(1, Ordering::Relaxed);
             (name.clone(), seen)
         })
@@ -130,7 +136,8 @@ async fn cluster(name: &ClusterName, driver: Result<&Arc<dyn Cluster>, &Fault>) 
     ClusterSurvey { what: reached.what, members, lease: reached.lease, held_by, took_ms: ms(begun), missing_rights: reached.missing_rights, warnings }
 }
 
-async fn look(name: &NodeName, node: &NodeDoors, clusters: &BTreeMap<ClusterName, Result<Arc<dyn Cluster>, Fault>>, due: &[Reason], ask: &Ask) -> NodeSurvey {
+async fn look(name: &NodeName, node: &NodeDoors, doors: &Doors, due: &[Reason], ask: &Ask) -> NodeSurvey {
+    let clusters = &doors.clusters;
     let bmc = join_all(node.bmc.iter().map(way));
     let seats = join_all(node.seats.iter().map(|(cluster, here)| async move {
         let seen = match clusters.get(cluster) {
@@ -159,11 +166,54 @@ async fn look(name: &NodeName, node: &NodeDoors, clusters: &BTreeMap<ClusterName
         (seen, took)
     };
     let (bmc, clusters, (host, host_took_ms)) = futures::join!(bmc, seats, host);
-    let due = reasons(name, node, &bmc, host.as_ref().and_then(|h| h.as_ref().ok()), due).await;
+    let view = host.as_ref().and_then(|h| h.as_ref().ok());
+    let due = reasons(name, node, &bmc, view, due).await;
+    let at_power = at_power(name, node, doors, &clusters, view, &bmc).await;
     if let Some(Ok(host)) = &node.host {
         host.close().await;
     }
-    NodeSurvey { bmc, clusters, host, host_took_ms, due }
+    // A BMC has few sessions: none of ours stays behind.
+    join_all(node.bmc.iter().filter_map(|door| door.driver.as_ref().ok()).map(|bmc| bmc.close())).await;
+    NodeSurvey { bmc, clusters, host, host_took_ms, due, at_power }
+}
+
+/// Would power be allowed now? Judged by the guards themselves (safety.md, 14 to 16).
+async fn at_power(
+    name: &NodeName,
+    node: &NodeDoors,
+    doors: &Doors,
+    seen: &[(ClusterName, Result<NodeView, Fault>)],
+    host: Option<&HostView>,
+    ways: &[WaySeen],
+) -> AtPower {
+    // The first way that answered: a dead one was named already, and would only be waited for again.
+    let bmc = node.bmc.iter().zip(ways).filter(|(_, way)| way.seen.is_ok()).find_map(|(door, _)| door.driver.as_ref().ok());
+    let boot = async {
+        match bmc {
+            Some(bmc) => Some(limited(&format!("the boot override of {name}"), moment::boot(bmc.as_ref())).await),
+            None => None,
+        }
+    };
+    let seats: Vec<_> = node.seats.iter().filter_map(|(c, here)| Some((c.clone(), here.clone(), doors.clusters.get(c)?.as_ref().ok()?.clone()))).collect();
+    let stores = async { tokio::time::timeout(LIMIT, moment::stores(&seats)).await.unwrap_or_default() };
+    let (boot, stores) = futures::join!(boot, stores);
+    let views = || seen.iter().filter_map(|(_, view)| view.as_ref().ok());
+    let boots = views().filter_map(|v| match &v.boot {
+        Some(Boot::Id(id)) => Some(id),
+        _ => None,
+    });
+    let bmcs = ways.iter().filter_map(|way| way.seen.as_ref().ok()).map(|b| &b.identity);
+    let identities = views().map(|v| &v.identity).chain(host.map(|h| &h.identity)).chain(bmcs);
+    let judged = [
+        (None, branch::sits_on(name, &doors.own, boots.chain(host.map(|h| &h.boot_id)), identities, host.into_iter().flat_map(|h| &h.guest_uuids))),
+        (Some(Relax::Storage), storage::judge(name, &stores, host)),
+        (Some(Relax::BootOrder), boot.as_ref().map_or(Ok(()), |boot| boot_order::judge(name, boot, host))),
+    ];
+    AtPower {
+        stores: storage::seen(&stores, host).into_iter().cloned().collect(),
+        boot: boot.and_then(Result::ok),
+        refused: judged.into_iter().filter_map(|(relax, judged)| judged.err().map(|fault| Refused { relax, fault })).collect(),
+    }
 }
 
 async fn way(door: &BmcDoor) -> WaySeen {
@@ -177,10 +227,6 @@ async fn way(door: &BmcDoor) -> WaySeen {
         (Ok(bmc), Ok(_)) => Some(limited(&format!("the tasks of the BMC at {}", door.endpoint), bmc.live_tasks()).await),
         _ => None,
     };
-    // A BMC has few sessions: none of ours stays behind.
-    if let Ok(bmc) = &door.driver {
-        bmc.close().await;
-    }
     WaySeen { protocol: door.protocol.clone(), endpoint: door.endpoint.clone(), loopback: door.loopback(), hosts: door.hosts(), took_ms, seen, tasks }
 }
 

@@ -12,6 +12,8 @@ pub type Command = (u8, u8);
 
 pub const CHASSIS_STATUS: Command = (net_fn::CHASSIS, 0x01);
 pub const CHASSIS_CONTROL: Command = (net_fn::CHASSIS, 0x02);
+pub const CHASSIS_IDENTIFY: Command = (net_fn::CHASSIS, 0x04);
+pub const SET_BOOT_OPTIONS: Command = (net_fn::CHASSIS, 0x08);
 pub const GET_BOOT_OPTIONS: Command = (net_fn::CHASSIS, 0x09);
 pub const DEVICE_ID: Command = (net_fn::APP, 0x01);
 pub const SYSTEM_GUID: Command = (net_fn::APP, 0x37);

@@ -30,6 +30,31 @@ pub fn cordon(lab: &Lab, node: &str, cordoned: bool) {
     });
 }
 
+/// What the API server shows.
+pub fn get(lab: &Lab, path: &str) -> Value {
+    let config = fs::read_to_string(lab.path("kubeconfig")).unwrap();
+    let url = format!("{}{path}", field(&config, "server"));
+    let client = client(&fs::read(lab.path("ca.pem")).unwrap());
+    block(async { client.get(url).bearer_auth(field(&config, "token")).send().await.unwrap().json().await.unwrap() })
+}
+
+/// Pods that may run anywhere: uid and node.
+pub fn movable(lab: &Lab) -> Vec<(String, String)> {
+    let pods = get(lab, "/api/v1/pods");
+    let bound = |p: &&Value| {
+        let owner = p["metadata"]["ownerReferences"][0]["kind"].as_str();
+        ["ReplicaSet", "StatefulSet"].iter().any(|kind| owner == Some(kind))
+    };
+    let row = |p: &Value| (text(&p["metadata"]["uid"]), p["spec"]["nodeName"].as_str().unwrap_or_default().to_owned());
+    pods["items"].as_array().unwrap().iter().filter(bound).map(row).collect()
+}
+
+/// Until its kubelet has been silent long enough.
+pub fn until_not_ready(lab: &Lab, node: &str) {
+    let ready = |n: &Value| n["status"]["conditions"].as_array().unwrap().iter().any(|c| c["type"] == "Ready" && c["status"] == "True");
+    crate::rig::until("the node controller", || !ready(&get(lab, &format!("/api/v1/nodes/{node}"))));
+}
+
 /// As root on the host.
 pub fn on_host(lab: &Lab, node: &str, command: &str) -> String {
     let listed = lab.ask(&["inventory", node, "--json"]).ends(0).json();

@@ -140,6 +140,8 @@ fn the_ladder_never_sends_what_it_must_not() {
     let result = runner.run(&vec(any::<u8>(), 20..400), |bytes| {
         let mut c = Choices { bytes: &bytes, at: 0 };
         let config = reset::Config {
+            boot_override: reset::LeftOver::Refuse,
+            verb: None,
             how: c.of(&[How::Graceful, How::Force, How::PowerCycle]),
             then: c.of(&[Then::Force, Then::Hold]),
             graceful: c.of(&[Span::minutes(10), Span::minutes(20)]),

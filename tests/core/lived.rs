@@ -50,6 +50,7 @@ fn plan(c: &mut Choices) -> Plan {
         steps: KINDS.iter().map(|kind| step(kind, c)).collect(),
         forward: FORWARD as u32,
         verify_at: Some(3),
+        due: vec![],
         limits: Limits {
             max_unavailable: 1 + c.roll(3) as u32,
             failure_budget: c.roll(3) as u32,

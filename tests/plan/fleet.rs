@@ -66,6 +66,7 @@ pub fn fleet(n: usize) -> Fleet {
             ],
             limits,
             due: false,
+            reasons: vec![],
         },
         history: BTreeMap::new(),
         time: TimeScale::default(),
@@ -81,6 +82,7 @@ fn node(n: usize) -> NodeInput {
         trust: Trust::default(),
         checks: vec![],
         carries: BTreeSet::new(),
+        relaxed: BTreeSet::new(),
     }
 }
 
@@ -124,7 +126,7 @@ pub fn seen(n: usize) -> NodeSurvey {
         notes: vec![],
     };
     let host = HostView { boot_id: boot(n), uptime_s: 9000.0, identity: identity(n), ..HostView::default() };
-    NodeSurvey { bmc: vec![way(n)], clusters: vec![(edge(), Ok(view))], host: Some(Ok(host)), host_took_ms: 40, due: vec![] }
+    NodeSurvey { bmc: vec![way(n)], clusters: vec![(edge(), Ok(view))], host: Some(Ok(host)), host_took_ms: 40, due: vec![], at_power: Default::default() }
 }
 
 impl Fleet {

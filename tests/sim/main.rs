@@ -105,6 +105,7 @@ fn plan(case: &Case) -> Plan {
         steps,
         forward: 6 + more,
         verify_at: Some(3 + more),
+        due: vec![],
         limits: Limits {
             max_unavailable: case.max_unavailable,
             failure_budget: case.failure_budget,
@@ -153,6 +154,7 @@ impl Sim {
             host: Some(Arc::new(FakeHost(self.world.clone(), name.0.clone()))),
             net: Arc::new(FakeNet),
             checks: vec![(At::Booted, Box::new(Service))],
+            due: vec![],
             pins: Pins::default(),
             ask: pitstop::drivers::cluster::Ask { run: Some(self.world.run.clone()), reason: None, unmovable: Unmovable::Refuse, ..Default::default() },
             time: self.plan.time,

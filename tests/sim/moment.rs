@@ -66,7 +66,8 @@ async fn read(sim: &Sim) -> guards::Readings {
     let cx = sim.cx(&NodeName("n1".into()));
     let clusters = cx.seats.iter().map(|s| (s.cluster.clone(), s.node.clone(), s.driver.clone())).collect();
     let from = readings::Witnesses { bmc: cx.bmc.as_ref(), clusters, host: cx.host.as_deref() };
-    readings::read(&from, &cx.ask, &cx.pins, None).await
+    let seen = readings::read(&from, &cx.ask, &cx.pins, None).await;
+    guards::Readings { moment: Some(guards::moment::read(&from).await), ..seen }
 }
 
 #[test]

@@ -3,7 +3,7 @@ use super::{Bmc, BmcConfig};
 use crate::{
     guards::Permit,
     kinds,
-    model::{BmcView, Connect, Fault, FaultKind, LogEntry, ResetType, SecretRef, Span},
+    model::{BmcView, BootOverride, Connect, Fault, FaultKind, LogEntry, ResetType, SecretRef, Span},
     wire::{
         ipmi::{self as codec, control},
         lan::code,
@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use std::sync::{Arc, Mutex as Lock};
 use tokio::sync::Mutex;
 
+mod boot;
 mod faults;
 mod read;
 mod sel;
@@ -199,6 +200,19 @@ impl Bmc for Ipmi {
                 tool.control(proved, said, verb.name()).await
             }
         }
+    }
+
+    async fn boot_override(&self) -> Result<BootOverride, Fault> {
+        self.read_boot().await
+    }
+    async fn set_boot_override(&self, to: &BootOverride) -> Result<(), Fault> {
+        self.write_boot(to).await
+    }
+    async fn identify_light(&self) -> Result<bool, Fault> {
+        self.read_light().await
+    }
+    async fn set_identify_light(&self, on: bool) -> Result<(), Fault> {
+        self.write_light(on).await
     }
 
     async fn log_since(&self, id: Option<&str>) -> Result<Vec<LogEntry>, Fault> {

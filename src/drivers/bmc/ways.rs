@@ -205,7 +205,9 @@ mod tests {
             let node = NodeName("edge-07".into());
             let pins = Pins { vouched: Some("a test".into()), ..Pins::default() };
             let read_at = tokio::time::Instant::now();
-            let readings = Readings { read_at, bmc: Ok(view()), clusters: vec![], host: None, carried_host: None, tasks: Ok(vec![]), started: vec![], pins };
+            let moment = Some(crate::guards::Moment::quiet());
+            let readings =
+                Readings { read_at, bmc: Ok(view()), clusters: vec![], host: None, carried_host: None, tasks: Ok(vec![]), started: vec![], pins, moment };
             let mut permit = permit(&node, ResetType::ForceRestart, &readings).unwrap();
             let ended = ways.power(ResetType::ForceRestart, &mut permit).await;
             assert_eq!((*one.asked.lock().unwrap(), *two.asked.lock().unwrap()), (1, second_is_asked), "{first:?}");

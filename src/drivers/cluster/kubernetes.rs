@@ -5,7 +5,7 @@ mod look;
 use super::{Ask, Cluster, ClusterConfig, Reached, kube_api::*};
 use crate::{
     kinds,
-    model::{Act, Connect, DataStore, Fault, FaultKind, FilePath, LeaseAnswer, Loan, Member, NodeView, Repeat, Span, marks},
+    model::{Act, Connect, DataStore, Fault, FaultKind, FilePath, LeaseAnswer, Loan, LoanId, Member, NodeView, Repeat, RunId, Span, marks},
 };
 use async_trait::async_trait;
 use k8s_openapi::{api::core::v1::Node, apimachinery::pkg::version::Info};
@@ -89,6 +89,9 @@ enum Order {
     Evict(Target),
     /// What is done to a VM.
     Guest(kubevirt::Order),
+    /// The out-of-service taint (Kubernetes 1.28): its pods are deleted and its volumes detached at once.
+    Fence,
+    Unfence,
     /// As before us, without our marks.
     Restore {
         unschedulable: bool,
@@ -107,6 +110,8 @@ struct Before {
 
 /// The caller puts its own name for this cluster in place of it.
 const CLUSTER: &str = "cluster";
+/// The loan of a dead node's taint.
+const FENCE: &str = "fence";
 
 #[async_trait]
 impl Cluster for Kubernetes {
@@ -152,6 +157,8 @@ impl Cluster for Kubernetes {
             Order::Cordon { was_unschedulable } => self.cordon(node, was_unschedulable, ask).await,
             Order::Evict(target) => evict(&self.api, &target, node).await,
             Order::Guest(order) => kubevirt::act(&self.api, node, &order, ask).await,
+            Order::Fence => self.taint(node, true).await,
+            Order::Unfence => self.taint(node, false).await,
             Order::Restore { unschedulable, run } => self.restore(node, unschedulable, run.as_deref(), ask).await,
         }
     }
@@ -160,10 +167,33 @@ impl Cluster for Kubernetes {
         stores(&self.api, node).await
     }
 
+    fn fenced(&self, node: &str) -> Option<Act> {
+        let mut act = Act::new(CLUSTER, format!("taint {node} out of service"), Repeat::Freely);
+        act.args = json!(Order::Fence);
+        let owed = format!("take the out-of-service taint off {node}");
+        act.borrows = Some(Loan { id: LoanId(FENCE.into()), to: CLUSTER.into(), owed, before: json!({ "tainted": false }), first: false });
+        Some(act)
+    }
+
+    async fn marked(&self, node: &str) -> Result<Option<Vec<Loan>>, Fault> {
+        let Some((kube, _)) = KubeNode::read(&self.api, node).await? else { return Ok(Some(Vec::new())) };
+        let Some(run) = kube.run().map(|run| RunId(run.to_owned())) else { return Ok(Some(Vec::new())) };
+        // A mark without its other half: what was before is unknown, and left cordoned is the least harm.
+        let was = kube.was_unschedulable().unwrap_or(true);
+        let cordoned = hands::cordon(node, was, &Ask { run: Some(run), ..Ask::default() });
+        let tainted = self.fenced(node).filter(|_| kube.is_out_of_service());
+        Ok(Some([Some(cordoned), tainted].into_iter().flatten().filter_map(|act| act.borrows).collect()))
+    }
+
     fn give_back(&self, node: &str, loan: &Loan) -> Act {
         if let Some((what, order)) = kubevirt::give_back(loan) {
             let mut act = Act::new(CLUSTER, what, Repeat::Freely);
             act.args = json!(Order::Guest(order));
+            return act;
+        }
+        if loan.id.0.ends_with(FENCE) {
+            let mut act = Act::new(CLUSTER, format!("take the out-of-service taint off {node}"), Repeat::Freely);
+            act.args = json!(Order::Unfence);
             return act;
         }
         let Before { unschedulable, run } = hands::before(loan);
@@ -181,6 +211,9 @@ impl Cluster for Kubernetes {
             // Deleted: there is nothing left to give back.
             return Ok(true);
         };
+        if loan.id.0.ends_with(FENCE) {
+            return Ok(!kube.is_out_of_service());
+        }
         Ok(kube.run().is_none() && kube.unschedulable() == hands::before(loan).unschedulable)
     }
 

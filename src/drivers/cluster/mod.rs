@@ -101,6 +101,15 @@ pub trait Cluster: Send + Sync {
     async fn stores(&self, _node: &str) -> Result<Vec<DataStore>, Fault> {
         Ok(Vec::new())
     }
+    /// The act that tells the cluster that a node is off for good, so that its work starts elsewhere; with a loan called `fence`.
+    /// None: this system cannot be told.
+    fn fenced(&self, _node: &str) -> Option<Act> {
+        None
+    }
+    /// What our marks on this node say is owed, without our store. None: this system has no room for marks. Reads only.
+    async fn marked(&self, _node: &str) -> Result<Option<Vec<Loan>>, Fault> {
+        Ok(None)
+    }
     /// The act that pays back a loan this driver handed out in a move; `returns` is set by the caller.
     fn give_back(&self, node: &str, loan: &Loan) -> Act;
     /// Is the loan already paid, as the world stands (someone else uncordoned, we died after the write)? Reads only.

@@ -60,6 +60,7 @@ impl Control {
         if std::mem::take(&mut self.first) {
             start_all(store);
         }
+        out_of_service(store);
         collect(store);
         budgets(store);
         self.tell_rack(server, store, &up);
@@ -362,6 +363,20 @@ pub fn budgets(store: &mut Store) {
             json!({ "currentHealthy": healthy, "desiredHealthy": desired, "expectedPods": expected, "disruptionsAllowed": allowed, "observedGeneration": 1 });
         if budget["status"] != status {
             store.edit(&key, |b| b["status"] = status);
+        }
+    }
+}
+
+/// Pod garbage collection: whatever is bound to a node that is not ready and tainted out of service goes at once, whether its kubelet answers or not.
+fn out_of_service(store: &mut Store) {
+    let tainted = |n: &Value| n["spec"]["taints"].as_array().is_some_and(|t| t.iter().any(|t| t["key"] == "node.kubernetes.io/out-of-service"));
+    let nodes: Vec<String> = store.all("nodes").filter(|(_, n)| ready(n) != Some("True") && tainted(n)).map(|(k, _)| k.name.clone()).collect();
+    for node in nodes {
+        for key in on(store, &node) {
+            let stays = store.get(&key).is_some_and(pod::fixed);
+            if !stays {
+                store.remove(&key);
+            }
         }
     }
 }

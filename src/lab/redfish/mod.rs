@@ -4,7 +4,7 @@ mod sessions;
 mod update;
 
 use super::{
-    rack::{PowerAnswer, Rack, Seen},
+    rack::{BootOverride, PowerAnswer, Rack, Seen},
     tls::{self, Tls},
 };
 use axum::{
@@ -14,7 +14,7 @@ use axum::{
     http::{HeaderMap, HeaderValue, Method, StatusCode, header},
     response::Response,
 };
-use resources::{RESET, SESSIONS, VERBS, error, resource};
+use resources::{RESET, SESSIONS, SYSTEM, TARGETS, VERBS, error, resource};
 use serde_json::Value;
 use sessions::Sessions;
 use sha2::{Digest, Sha256};
@@ -102,6 +102,7 @@ impl Bmc {
                 empty(StatusCode::NO_CONTENT)
             }
             (Some(document), _) if reading => shown(document, headers),
+            (Some(document), _) if path == SYSTEM && method == Method::PATCH => self.change(document, headers, body),
             (Some(_), Some(_)) => not_allowed("GET, HEAD, DELETE"),
             (Some(_), None) if path == SESSIONS => not_allowed("GET, HEAD, POST"),
             (Some(_), None) => not_allowed("GET, HEAD"),
@@ -129,6 +130,30 @@ impl Bmc {
         response.headers_mut().insert(header::LOCATION, location);
         response.headers_mut().insert("X-Auth-Token", HeaderValue::from_str(&token).expect("BUG: a token is hexadecimal"));
         response
+    }
+
+    /// What of a system may be written: its boot override and its light.
+    fn change(&self, document: Value, headers: &HeaderMap, body: &Bytes) -> Response {
+        let etag = shown(document.clone(), &HeaderMap::new()).headers().get(header::ETAG).cloned();
+        if headers.get(header::IF_MATCH).is_some_and(|asked| Some(asked) != etag.as_ref() && asked != "*") {
+            return refuse(StatusCode::PRECONDITION_FAILED, "PreconditionFailed", "The ETag supplied did not match the current ETag.", &[]);
+        }
+        let Ok(asked) = serde_json::from_slice::<Value>(body) else { return malformed() };
+        let boot = &asked["Boot"];
+        let text = |key: &str| boot[key].as_str().or(document["Boot"][key].as_str()).unwrap_or_default().to_owned();
+        let (enabled, target) = (text("BootSourceOverrideEnabled"), text("BootSourceOverrideTarget"));
+        if !["Disabled", "Once", "Continuous"].contains(&enabled.as_str()) || !TARGETS.contains(&target.as_str()) {
+            let message = "The value for a property of Boot is not in the list of acceptable values.";
+            return refuse(StatusCode::BAD_REQUEST, "PropertyValueNotInList", message, &["Boot"]);
+        }
+        if boot.is_object() {
+            let to = if enabled == "Disabled" { BootOverride::default() } else { BootOverride { enabled, target } };
+            self.rack.set_boot_override(&self.machine, to, "redfish");
+        }
+        if let Some(on) = asked["LocationIndicatorActive"].as_bool() {
+            self.rack.set_light(&self.machine, on, "redfish");
+        }
+        empty(StatusCode::NO_CONTENT)
     }
 
     fn reset(&self, body: &Bytes) -> Response {

@@ -5,6 +5,8 @@ use serde_json::{Value, json};
 
 /// What the rack knows how to do. `Nmi` and the rest are refused.
 pub const VERBS: [&str; 6] = ["On", "ForceOff", "GracefulShutdown", "GracefulRestart", "ForceRestart", "PowerCycle"];
+pub const TARGETS: [&str; 5] = ["None", "Pxe", "Hdd", "Cd", "BiosSetup"];
+pub const SYSTEM: &str = "/redfish/v1/Systems/1";
 pub const RESET: &str = "/redfish/v1/Systems/1/Actions/ComputerSystem.Reset";
 pub const SESSIONS: &str = "/redfish/v1/SessionService/Sessions";
 
@@ -43,7 +45,11 @@ pub fn resource(path: &str, seen: &Seen, username: &str, open: &[u64]) -> Option
             "@odata.type": "#ComputerSystem.v1_20_1.ComputerSystem", "Id": "1", "Name": seen.spec.name, "SystemType": "Physical",
             "Manufacturer": "pitstop lab", "Model": "Simulated machine", "SerialNumber": seen.spec.serial, "UUID": seen.spec.uuid,
             "PowerState": if seen.on { "On" } else { "Off" }, "LastResetTime": seen.last_reset, "BootProgress": { "LastState": progress(seen) },
-            "Boot": { "BootSourceOverrideEnabled": "Disabled", "BootSourceOverrideTarget": "None", "BootSourceOverrideTarget@Redfish.AllowableValues": ["None"] },
+            "Boot": {
+                "BootSourceOverrideEnabled": seen.boot_override.enabled, "BootSourceOverrideTarget": seen.boot_override.target, "BootSourceOverrideMode": "UEFI",
+                "BootSourceOverrideTarget@Redfish.AllowableValues": TARGETS,
+            },
+            "LocationIndicatorActive": seen.light,
             "Status": { "State": if seen.on { "Enabled" } else { "StandbyOffline" }, "Health": "OK" },
             "Links": { "ManagedBy": links(&["/redfish/v1/Managers/1"]), "Chassis": links(&["/redfish/v1/Chassis/1"]) },
             "Actions": { "#ComputerSystem.Reset": {

@@ -18,7 +18,7 @@ use tokio::process::{Child, Command};
 
 const TOOLS: [(&str, &[&str]); 3] = [
     (include_str!("tools/paths.sh"), &["cat", "grep", "ls"]),
-    (include_str!("tools/answer.sh"), &["hostname", "uname", "who", "pgrep", "findmnt", "ip"]),
+    (include_str!("tools/answer.sh"), &["hostname", "uname", "who", "pgrep", "findmnt", "ip", "zpool"]),
     (include_str!("tools/systemctl.sh"), &["systemctl", "reboot", "poweroff", "halt", "shutdown"]),
 ];
 /// From `systemctl reboot` to the first thing that stops.
@@ -161,6 +161,8 @@ impl Machine {
             ("kernel", &KERNEL.to_owned()),
             ("name", &self.name),
             ("people", &String::new()),
+            ("keeps", &String::new()),
+            ("proc/mdstat", &mdstat(&seen)),
             ("guests", &guests),
             ("units", &units),
         ];
@@ -202,6 +204,15 @@ impl Machine {
         command.current_dir(&self.root).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         Ok(Run { child: command.spawn()?, over: false })
     }
+}
+
+/// One mirror on every machine, as the kernel prints it.
+fn mdstat(seen: &Seen) -> String {
+    let rebuild = match seen.spec.quirks.rebuilding {
+        true => "[2/1] [U_]\n      [==>..................]  recovery = 12.6% (131072/1046528) finish=9.1min speed=65536K/sec",
+        false => "[2/2] [UU]",
+    };
+    format!("Personalities : [raid1]\nmd0 : active raid1 nvme1n1p1[1] nvme0n1p1[0]\n      1046528 blocks super 1.2 {rebuild}\n\nunused devices: <none>")
 }
 
 /// A command under way. Dropped before it is over, as when the link or the power is cut, it dies with everything it started.

@@ -62,6 +62,7 @@ fn permitted(view: &BmcView, verb: ResetType) -> Permit {
         tasks: Ok(vec![]),
         started: vec![],
         pins: Pins { vouched: Some("a test".into()), identity: Some(view.identity.clone()), ..Pins::default() },
+        moment: Some(pitstop::guards::Moment::quiet()),
     };
     permit(&NodeName(NODE.into()), verb, &readings).unwrap()
 }

@@ -58,6 +58,7 @@ fn permit_for(verb: ResetType, view: &BmcView) -> Permit {
         tasks: Ok(vec![]),
         started: vec![],
         pins,
+        moment: Some(pitstop::guards::Moment::quiet()),
     };
     permit(&node(), verb, &readings).unwrap()
 }

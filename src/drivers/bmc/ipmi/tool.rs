@@ -60,7 +60,12 @@ impl Tool<'_> {
 
     /// Chassis Control, once: one suite, one datagram.
     pub async fn control(&self, suite: Suite, verb: u8, doing: &str) -> Result<(), Fault> {
-        match self.run(suite, ipmi::CHASSIS_CONTROL, &[verb], 1).await {
+        self.write(suite, ipmi::CHASSIS_CONTROL, &[verb], doing).await
+    }
+
+    /// Any command that changes something, once.
+    pub async fn write(&self, suite: Suite, command: Command, data: &[u8], doing: &str) -> Result<(), Fault> {
+        match self.run(suite, command, data, 1).await {
             Ok(_) => Ok(()),
             Err(Failure::Login(fault, _) | Failure::Answer(fault)) => Err(fault),
             Err(Failure::Lost(why)) => {

@@ -276,6 +276,22 @@ impl Client {
         if reply.status.is_success() { Ok(()) } else { Err(refused(Sent::Write, &subject, &reply)) }
     }
 
+    /// One PATCH, never repeated. `etag`: only where nobody changed it since it was read.
+    pub async fn patch(&self, target: &Url, etag: Option<String>, body: Value) -> Result<(), Fault> {
+        let pass = self.pass().await?;
+        let subject = self.subject(&Method::PATCH, target);
+        let mut request = self.request(Method::PATCH, target, Some(&pass)).header(header::CONTENT_TYPE, "application/json").body(body.to_string());
+        if let Some(etag) = etag {
+            request = request.header(header::IF_MATCH, etag);
+        }
+        let lane = self.lane().await;
+        let reply = self.send(Sent::Write, &subject, request, lane).await?;
+        if reply.status == StatusCode::UNAUTHORIZED {
+            self.forget(&pass).await;
+        }
+        if reply.status.is_success() { Ok(()) } else { Err(refused(Sent::Write, &subject, &reply)) }
+    }
+
     /// The service root, which the standard leaves open to all. None: this one does not.
     pub async fn root(&self) -> Result<Option<Value>, Fault> {
         let mut known = self.root.lock().await;

@@ -1,4 +1,5 @@
 //! BMCs over Redfish: one client per node, tolerant reading, and a reset that is sent once to the target that the service itself names.
+mod boot;
 mod client;
 mod faults;
 mod health;
@@ -18,7 +19,9 @@ use super::{Bmc, BmcConfig};
 use crate::{
     guards::Permit,
     kinds,
-    model::{BmcView, Certificate, Connect, Fault, FaultKind, Firmware, Health, LiveTask, LogEntry, NodeName, ResetType, SecretRef, Span, Task, Update},
+    model::{
+        BmcView, BootOverride, Certificate, Connect, Fault, FaultKind, Firmware, Health, LiveTask, LogEntry, NodeName, ResetType, SecretRef, Span, Task, Update,
+    },
 };
 use async_trait::async_trait;
 use client::{Account, Client};
@@ -229,6 +232,19 @@ impl Bmc for Redfish {
     }
     async fn keep_image(&self, ask: &Update, needed: bool) -> Result<(), Fault> {
         self.keep(ask, needed).await
+    }
+
+    async fn boot_override(&self) -> Result<BootOverride, Fault> {
+        self.read_boot().await
+    }
+    async fn set_boot_override(&self, to: &BootOverride) -> Result<(), Fault> {
+        self.write_boot(to).await
+    }
+    async fn identify_light(&self) -> Result<bool, Fault> {
+        self.read_light().await
+    }
+    async fn set_identify_light(&self, on: bool) -> Result<(), Fault> {
+        self.write_light(on).await
     }
 
     async fn health(&self) -> Result<Health, Fault> {

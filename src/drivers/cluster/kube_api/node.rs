@@ -24,6 +24,7 @@ const STARTUP_TAINTS: [&str; 5] = [
     "node.kubernetes.io/out-of-service",
     "node.cloudprovider.kubernetes.io/uninitialized",
 ];
+const OUT_OF_SERVICE: &str = MAINTENANCE_TAINTS[3];
 
 pub struct KubeNode(pub Node);
 
@@ -115,6 +116,18 @@ impl KubeNode {
     pub fn maintenance_taint(&self) -> Option<&str> {
         let taints = self.0.spec.iter().flat_map(|s| s.taints.iter().flatten());
         taints.map(|t| t.key.as_str()).find(|key| MAINTENANCE_TAINTS.contains(key))
+    }
+    pub fn is_out_of_service(&self) -> bool {
+        self.0.spec.iter().flat_map(|s| s.taints.iter().flatten()).any(|t| t.key == OUT_OF_SERVICE)
+    }
+    /// All its taints, with or without the one for a node that is off for good. A merge patch replaces the list.
+    pub fn taints_with(&self, out_of_service: bool) -> serde_json::Value {
+        let others = self.0.spec.iter().flat_map(|s| s.taints.iter().flatten()).filter(|t| t.key != OUT_OF_SERVICE);
+        let mut taints: Vec<serde_json::Value> = others.map(|t| serde_json::json!(t)).collect();
+        if out_of_service {
+            taints.push(serde_json::json!({ "key": OUT_OF_SERVICE, "value": "nodeshutdown", "effect": "NoExecute" }));
+        }
+        serde_json::json!(taints)
     }
     /// Since when nothing new is placed here, as the node controller noted it.
     pub fn cordoned_since(&self) -> Option<String> {

@@ -56,6 +56,17 @@ impl Kubernetes {
         self.patch(&what, &kube, None, gone, unschedulable).await
     }
 
+    /// Only the one taint, only if nobody wrote to the node since it was read.
+    pub(super) async fn taint(&self, node: &str, on: bool) -> Result<(), Fault> {
+        let what = if on { format!("taint {node} out of service") } else { format!("take the out-of-service taint off {node}") };
+        let (kube, _) = KubeNode::read(&self.api, node).await?.ok_or_else(|| KubeNode::missing(node))?;
+        if kube.is_out_of_service() == on {
+            return Ok(());
+        }
+        let body = json!({ "metadata": { "resourceVersion": kube.version() }, "spec": { "taints": kube.taints_with(on) } });
+        self.api.ask(&what, Call::Patch { path: NODES, name: kube.name(), body }).await.map(|_| ())
+    }
+
     /// Marks and cordon in one write.
     async fn patch(&self, what: &str, kube: &KubeNode, unless_after: Option<&str>, annotations: Value, unschedulable: bool) -> Result<(), Fault> {
         let mut metadata = json!({ "annotations": annotations });

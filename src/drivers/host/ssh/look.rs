@@ -1,5 +1,5 @@
 //! What one look at a host says: the script and the reading of its answer.
-use super::exec::sent;
+use super::{arrays, exec::sent};
 use crate::model::HostView;
 
 /// The command line of a look.
@@ -15,6 +15,7 @@ pub fn read(text: &str) -> Result<HostView, String> {
     let mut view = HostView::default();
     let mut uptime = None;
     let mut ended = false;
+    let (mut mdstat, mut zpool) = (Vec::new(), Vec::new());
     for line in text.lines() {
         let Some((name, value)) = line.split_once('=') else { continue };
         let value = clean(value);
@@ -31,7 +32,15 @@ pub fn read(text: &str) -> Result<HostView, String> {
             "kernel" => view.kernel = some(),
             // Without systemd it says `offline`, or nothing.
             "system_state" => view.system_state = some().filter(|s| s != "offline"),
-            "guest" => view.guests.extend(guest(line.split_once('=').map_or("", |(_, v)| v))),
+            "guest" => {
+                let said = line.split_once('=').map_or("", |(_, v)| v);
+                view.guests.extend(guest(said));
+                view.guest_uuids.extend(guest_uuid(said));
+            }
+            "mdstat" => mdstat.push(value),
+            "zpool" => zpool.push(value),
+            "keeps" => view.keeps.extend(keeps(&value).filter(|kind| !view.keeps.contains(kind))),
+            "boot_next" => view.boot_next = boot_next(&value),
             "person" => view.people.extend(some()),
             "end" => ended = true,
             _ => {}
@@ -40,6 +49,7 @@ pub fn read(text: &str) -> Result<HostView, String> {
     if !is_uuid(&view.boot_id) {
         return Err(format!("the boot id `{}` is none", view.boot_id));
     }
+    view.arrays = arrays::mdraid(&mdstat).into_iter().chain(arrays::zfs(&zpool)).collect();
     view.uptime_s = uptime.ok_or("no uptime")?;
     if !ended {
         return Err("it broke off before its end".to_owned());
@@ -58,6 +68,34 @@ fn guest(line: &str) -> Option<String> {
     Some(clean(&format!("{name} (pid {pid})")))
 }
 
+/// `-uuid X`, or `uuid=X` of `-smbios type=1`.
+fn guest_uuid(line: &str) -> Option<String> {
+    let mut words = line.split_whitespace();
+    let flag = words.clone().skip_while(|w| *w != "-uuid").nth(1);
+    let smbios = || words.find_map(|w| w.split(',').find_map(|part| part.strip_prefix("uuid=")));
+    flag.or_else(smbios).filter(|text| is_uuid(text)).map(str::to_owned)
+}
+
+/// `4711 ceph-osd`, as `pgrep -l` prints it: the kind of store.
+fn keeps(line: &str) -> Option<String> {
+    let daemon = line.split_whitespace().nth(1)?;
+    const STORES: [(&str, &str); 7] = [
+        ("ceph-osd", "ceph"),
+        ("longhorn", "longhorn"),
+        ("arakoon", "alba"),
+        ("alba", "alba"),
+        ("glusterfsd", "gluster"),
+        ("minio", "minio"),
+        ("linstor", "linstor"),
+    ];
+    STORES.iter().find(|(name, _)| daemon.starts_with(name)).map(|(_, kind)| (*kind).to_owned())
+}
+
+/// Four bytes of attributes, then the number of an entry, low byte first.
+fn boot_next(hex: &str) -> Option<String> {
+    (hex.len() == 12 && hex.is_ascii()).then(|| format!("{}{}", &hex[10..12], &hex[8..10]))
+}
+
 fn clean(value: &str) -> String {
     value.chars().filter(|c| !c.is_control()).take(VALUE).collect::<String>().trim().to_owned()
 }
@@ -72,7 +110,8 @@ mod tests {
 
     const GOOD: &str = "boot_id=e6ab056c-8c98-4418-a4c2-ea0052cfe93c\nuptime=2534.11 4980.20\nmachine_id=0123456789abcdef0123456789abcde0\n\
         uuid=4c4c4544-0051-3010-8052-b4c04f4e4d32\nserial=J4X12S3\nroot_fs=1f0c\ndefault_target=multi-user.target\nkernel=6.1.0-18-amd64\n\
-        system_state=running\nguest=77 /usr/bin/qemu-system-x86_64 -name guest=web,debug-threads=on -object secret,data=abc\nguest=78 qemu-kvm\n\
+        system_state=running\nmdstat=md0 : active raid1 sda1[0]\nkeeps=4711 ceph-osd\nkeeps=4712 ceph-osd\nboot_next=070000000300\n\
+        guest=77 /usr/bin/qemu-system-x86_64 -name guest=web,debug-threads=on -uuid 4c4c4544-0051-3010-8052-b4c04f4e4d32 -object secret,data=abc\nguest=78 qemu-kvm\n\
         person=root     pts/0        2026-11-21 10:00 (192.0.2.1)\nend=look\n";
 
     #[test]
@@ -83,6 +122,8 @@ mod tests {
         assert_eq!(view.identity.serial.as_deref(), Some("J4X12S3"));
         assert_eq!(view.guests, ["web (pid 77)", "qemu-kvm (pid 78)"]);
         assert_eq!(view.people.len(), 1);
+        assert_eq!(view.guest_uuids, ["4c4c4544-0051-3010-8052-b4c04f4e4d32"]);
+        assert_eq!((view.keeps.as_slice(), view.arrays.len(), view.boot_next.as_deref()), (&["ceph".to_owned()][..], 1, Some("0003")));
         assert_eq!(view.system_state.as_deref(), Some("running"));
         assert_eq!(
             (view.root_fs.as_deref(), view.default_target.as_deref(), view.kernel.as_deref()),

@@ -1,4 +1,5 @@
 //! SSH: looks and commands over libssh2, on threads of its own. What a host is trusted by, and how a command's end is proven, is in `docs/ssh.md`.
+mod arrays;
 mod connection;
 mod dial;
 mod exec;

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Stands for uname, who, pgrep and hostname: what the machine says of itself.
+# Stands for uname, who, pgrep, zpool and hostname: what the machine says of itself.
 case ${0##*/} in
   hostname) cat "$LAB_ROOT/name" ;;
   uname)
@@ -9,8 +9,11 @@ case ${0##*/} in
       -a) printf 'Linux %s %s\n' "$(cat "$LAB_ROOT/name")" "$(cat "$LAB_ROOT/kernel")" ;;
       *) PATH=${PATH#*:}; exec uname "$@" ;;
     esac ;;
+  zpool) exit 1 ;;
   ip) [ -r "$LAB_ROOT/addresses" ] && case " $* " in *" addr "*) cat "$LAB_ROOT/addresses" ;; esac ;;
   who) cat "$LAB_ROOT/people" ;;
-  pgrep) [ -s "$LAB_ROOT/guests" ] && cat "$LAB_ROOT/guests" ;;
+  # What keeps data here, by the names of its daemons; the rest are guests.
+  pgrep) case " $* " in *ceph-osd*) [ -s "$LAB_ROOT/keeps" ] && cat "$LAB_ROOT/keeps"; exit ;; esac
+    [ -s "$LAB_ROOT/guests" ] && cat "$LAB_ROOT/guests" ;;
   findmnt) case " $* " in *" UUID "*) cat "$LAB_ROOT/root_fs" ;; *) echo /dev/nvme0n1p2 ;; esac ;;
 esac

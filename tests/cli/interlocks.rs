@@ -1,0 +1,59 @@
+//! 14 to 17 of safety.md on the lab: each is seen before anything is touched, names its object, and says what to type next.
+use crate::rig::{Lab, text};
+use std::{fs, thread};
+
+/// `reset = …` and `due` of the playbook `mine`, beside the lab.
+fn playbook(lab: &Lab, due: &str, reset: &str) {
+    let dir = lab.dir.path().join("playbooks");
+    fs::create_dir_all(&dir).unwrap();
+    let text = format!(
+        "description = \"a test\"\n{due}[[steps]]\nevacuate = {{}}\n[[steps]]\nreset = {{ {reset} }}\n[[steps]]\nverify = {{ hold_for = \"60s\" }}\n[[steps]]\nenable = {{}}\n"
+    );
+    fs::write(dir.join("mine.toml"), text).unwrap();
+}
+
+#[track_caller]
+fn refused(fault: &'static str, says: &[&str]) -> Lab {
+    let lab = Lab::start(3, &[fault]);
+    let said = lab.ask(&["run", "reboot", "edge-02"]).ends(4);
+    says.iter().for_each(|s| said.says(s));
+    said.says("edge-02");
+    said.says("next:");
+    lab.ask(&["check", "edge-02"]).ends(4).says(says[0]);
+    let rack = lab.rack();
+    assert_eq!((rack.verbs("edge-02"), rack.service("edge-02")), (vec![], None), "never touched");
+    lab
+}
+
+#[test]
+fn inv_14_to_16_what_stands_against_power_is_refused_before_the_node_is_touched() {
+    thread::scope(|scope| {
+        scope.spawn(|| refused("raid-rebuilding", &["mdraid md0", "1 of its 2 disks are missing"]));
+        scope.spawn(|| refused("self-on-node", &["pitstop itself runs on edge-02", "another machine than edge-02"]));
+        scope.spawn(|| {
+            let lab = refused("boot-override-pxe", &["Pxe (Once)", "--clear-boot-override"]);
+            // On request it is put aside through the ledger and given back as it was; the machine boots its disk.
+            playbook(&lab, "", "boot_override = \"clear\"");
+            lab.ask(&["--playbooks", "playbooks", "run", "mine", "edge-02"]).ends(0);
+            let rack = lab.rack();
+            let boots: Vec<_> = rack.of("edge-02", "boot").into_iter().filter(|b| b.get("boot_id").is_some()).collect();
+            assert_eq!((boots.len(), boots[0].get("from")), (1, None), "it booted what it booted");
+            let set: Vec<String> = rack.of("edge-02", "boot-override").iter().map(|l| text(&l["target"])).collect();
+            assert_eq!(set, ["None", "Pxe"]);
+        });
+    });
+}
+
+#[test]
+fn inv_17_still_due_after_the_reboot_is_a_hold_that_a_person_may_accept() {
+    let lab = Lab::start(2, &[]);
+    playbook(&lab, "[due]\nany = [{ uptime-over = \"1s\" }]\n", "how = \"force\"");
+    let held = lab.ask(&["--playbooks", "playbooks", "run", "mine", "edge-01"]).ends(5);
+    held.says("edge-01 was rebooted and is still due: uptime-over");
+    held.says("pitstop release edge-01 verify --accept due:uptime-over");
+    assert_eq!(lab.rack().boots("edge-01").len(), 1);
+    lab.ask(&["release", "edge-01", "verify", "--accept", "due:uptime-over"]).ends(0);
+    let rack = lab.rack();
+    rack.in_service("edge-01");
+    assert_eq!(rack.boots("edge-01").len(), 1, "never reset twice for the same reason");
+}
