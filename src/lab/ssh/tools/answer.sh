@@ -9,7 +9,6 @@ case ${0##*/} in
       -a) printf 'Linux %s %s\n' "$(cat "$LAB_ROOT/name")" "$(cat "$LAB_ROOT/kernel")" ;;
       *) PATH=${PATH#*:}; exec uname "$@" ;;
     esac ;;
-  ip) [ -r "$LAB_ROOT/addresses" ] && case " $* " in *" addr "*) cat "$LAB_ROOT/addresses" ;; esac ;;
   who) cat "$LAB_ROOT/people" ;;
   pgrep) [ -s "$LAB_ROOT/guests" ] && cat "$LAB_ROOT/guests" ;;
   findmnt) case " $* " in *" UUID "*) cat "$LAB_ROOT/root_fs" ;; *) echo /dev/nvme0n1p2 ;; esac ;;
