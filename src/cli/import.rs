@@ -88,7 +88,7 @@ fn new_file(path: &Path, text: &str) -> Result<(), Failure> {
 /// A commented inventory to start from: valid as it stands, with gaps where only its owner knows.
 pub fn init(cx: &Context, args: &InitArgs) -> Result<u8, Failure> {
     let path = args.dir.join("inventory.toml");
-    new_file(&path, &include_str!("../../inventory/init.toml.in").replace("GAP_HOST", GAP))?;
+    new_file(&path, &include_str!("init.toml.in").replace("GAP_HOST", GAP))?;
     cx.say(&format!("wrote {}", path.display()));
     cx.say(&format!("next: fill its gaps in, then pitstop -i {} inventory; or pitstop inventory import, where a list of the machines is", args.dir.display()));
     Ok(0)

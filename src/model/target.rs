@@ -152,9 +152,11 @@ mod tests {
             sha256: None,
             apply: None,
         };
-        assert!(target("PowerEdge R750").is_for("Dell Inc. PowerEdge R750, BMC 6.0") && target("Dell Inc. PowerEdge R750").is_for("Dell Inc. PowerEdge R750"));
         assert!(
-            !target("PowerEdge R750").is_for("Dell Inc. PowerEdge R750xs, BMC 6.0")
+            target("PowerEdge R750").is_for("Maker Inc. PowerEdge R750, BMC 6.0") && target("Maker Inc. PowerEdge R750").is_for("Maker Inc. PowerEdge R750")
+        );
+        assert!(
+            !target("PowerEdge R750").is_for("Maker Inc. PowerEdge R750xs, BMC 6.0")
                 && !target("750").is_for("PowerEdge R750")
                 && !target("BMC").is_for("X, BMC 6")
         );

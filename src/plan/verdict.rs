@@ -65,7 +65,7 @@ impl<'a> World<'a> {
         let mut faults = Vec::new();
         faults.extend(self.way_in(seen, name, &mut notes));
         faults.extend(self.in_clusters(seen, name, node, history, &mut notes));
-        if !left_off(seen, history) && !(self.dark && !matches!(&seen.host, Some(Ok(_)))) {
+        if !left_off(seen, history) && (!self.dark || matches!(&seen.host, Some(Ok(_)))) {
             faults.extend(self.host(seen, name, node, &mut notes));
         }
         faults.extend(self.alive(seen, name));

@@ -110,7 +110,12 @@ fn reads(kind: &str, method: &Method, path: &str) -> bool {
     match (kind, method) {
         (_, &Method::GET | &Method::HEAD) => true,
         ("bmc", &Method::POST | &Method::DELETE) => path.starts_with("/redfish/v1/SessionService/Sessions"),
-        ("kubernetes", &Method::POST) => path.starts_with("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"),
+        // A question in the form of a write: `dryRun=All` has the server judge it and keep nothing.
+        ("kubernetes", &Method::POST) => path.starts_with("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews") || dry_eviction(path),
         _ => false,
     }
+}
+
+fn dry_eviction(path: &str) -> bool {
+    path.split_once("/eviction?").is_some_and(|(_, query)| query.split('&').any(|q| q == "dryRun=All"))
 }

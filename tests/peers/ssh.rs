@@ -310,10 +310,10 @@ async fn host_keys_have_five_ends() {
     case("", &[own.as_str()]).await.unwrap();
     let before = sshd.logins();
     for (text, trusted, words, next) in [
-        ("".to_owned(), None, "is not known", "host_keys of edge-07"),
+        ("".to_owned(), None, "is not known", "pitstop inventory trust edge-07"),
         (format!("{name} {other}"), None, "its host key changed", "ssh-keygen -l"),
         (format!("{name} {other}127.0.0.1 {own}"), None, "its host key changed", "ssh-keygen -l"),
-        (format!("{name} {own}"), Some(other.as_str()), "is not what trust.toml has", "old key of edge-07"),
+        (format!("{name} {own}"), Some(other.as_str()), "is not what trust.toml has", "pitstop inventory trust edge-07 --replace"),
         (format!("@revoked * {own}{name} {own}"), None, "is revoked", "new key"),
         (format!("@revoked * {own}"), Some(own.as_str()), "is revoked", "new key"),
     ] {

@@ -1,8 +1,7 @@
 //! CSV with a heading (RFC 4180): columns by their usual names, in any order; what is not known becomes a label.
-use super::Found;
+use super::{Found, quirks::COLUMNS as BMC};
 
 const NAME: [&str; 4] = ["name", "hostname", "host", "node"];
-const BMC: [&str; 10] = ["bmc", "bmc_address", "bmc_ip", "bmc_url", "redfish", "redfish_url", "idrac", "ilo", "oob_ip", "oob"];
 const IPMI: [&str; 3] = ["ipmi", "ipmi_address", "ipmi_ip"];
 const SSH: [&str; 8] = ["ssh", "ssh_host", "ip", "address", "ansible_host", "primary_ip4", "primary_ip", "ip_address"];
 const USER: [&str; 2] = ["ssh_user", "ansible_user"];

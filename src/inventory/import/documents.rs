@@ -1,5 +1,5 @@
 //! YAML and JSON: Ansible inventories, Metal3 BareMetalHosts, what NetBox's API exports.
-use super::{Found, ansible_ini::expand, csv::address};
+use super::{Found, ansible_ini::expand, csv::address, quirks};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
@@ -19,9 +19,7 @@ fn text(value: &Value) -> Option<String> {
 /// Variables by their usual names. A template (`{{ … }}`) says nothing here.
 pub fn apply(found: &mut Found, vars: &Map<String, Value>, groups: &[String]) {
     let of = |names: &[&str]| names.iter().find_map(|name| vars.get(*name).and_then(text));
-    if let Some(bmc) =
-        of(&["bmc_address", "bmc_url", "redfish_url", "redfish_host", "bmc", "bmc_host", "bmc_ip", "idrac_ip", "idrac", "ilo_ip", "oob_ip", "baseuri"])
-    {
+    if let Some(bmc) = of(quirks::VARIABLES) {
         found.set_bmc(&bmc);
     }
     if let Some(ipmi) = of(&["ipmi_address", "ipmi_host", "ipmi_ip"]) {
@@ -95,7 +93,7 @@ pub fn metal3(documents: &[Value]) -> Result<Vec<Found>, String> {
         let name = text(&host["metadata"]["name"]).ok_or("a BareMetalHost has no name")?;
         let mut f = Found { name, ..Found::default() };
         if let Some(address) = text(&host["spec"]["bmc"]["address"]) {
-            // `idrac-virtualmedia+https://…`, `ilo5-virtualmedia://…`: Redfish by other names.
+            // `redfish-virtualmedia+https://…` and makers' own schemes: Redfish by other names.
             f.set_bmc(&address);
         }
         f.cluster_node = text(&host["spec"]["consumerRef"]["name"]).filter(|n| *n != f.name);

@@ -6,6 +6,7 @@ use std::{collections::BTreeMap, fmt::Write};
 mod ansible_ini;
 mod csv;
 mod documents;
+mod quirks;
 
 /// Where a value is missing: a name that cannot exist (RFC 6761), so that nothing is ever sent there.
 pub const GAP: &str = "gap.invalid";

@@ -8,17 +8,14 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::Stdio,
-    sync::{
-        Mutex,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::Mutex,
     time::Duration,
 };
 use tokio::process::{Child, Command};
 
 const TOOLS: [(&str, &[&str]); 3] = [
     (include_str!("tools/paths.sh"), &["cat", "grep", "ls"]),
-    (include_str!("tools/answer.sh"), &["hostname", "uname", "who", "pgrep", "findmnt", "ip", "zpool"]),
+    (include_str!("tools/answer.sh"), &["hostname", "uname", "who", "pgrep", "findmnt", "zpool"]),
     (include_str!("tools/systemctl.sh"), &["systemctl", "reboot", "poweroff", "halt", "shutdown"]),
 ];
 /// From `systemctl reboot` to the first thing that stops.
@@ -34,8 +31,8 @@ pub struct Machine {
     bin: PathBuf,
     /// One writer of the tree at a time; what it wrote last.
     writing: Mutex<BTreeMap<PathBuf, String>>,
-    /// Names of files in the making.
-    made: AtomicU64,
+    /// How much of what tools appended to a file has been obeyed.
+    taken: Mutex<BTreeMap<&'static str, usize>>,
     /// Services that were stopped on the host since it booted.
     stopped: Mutex<(String, Vec<String>)>,
 }
@@ -54,7 +51,7 @@ impl Machine {
                 fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
             }
         }
-        let machine = Machine { rack, name, root, bin, writing: Mutex::default(), made: AtomicU64::new(0), stopped: Mutex::default() };
+        let machine = Machine { rack, name, root, bin, writing: Mutex::default(), taken: Mutex::default(), stopped: Mutex::default() };
         machine.write()?;
         fs::write(machine.root.join("packages"), PENDING)?;
         Ok(machine)
@@ -86,16 +83,16 @@ impl Machine {
         }
     }
 
-    /// The lines of a file that tools append to, which is gone then.
-    fn take(&self, file: &str) -> Vec<String> {
-        let taken = self.root.join(format!("{file}.{}", self.made.fetch_add(1, Ordering::Relaxed)));
-        // Taken whole: a tool may append at this moment.
-        if fs::rename(self.root.join(file), &taken).is_err() {
-            return Vec::new();
-        }
-        let text = fs::read_to_string(&taken).unwrap_or_default();
-        fs::remove_file(&taken).ok(); // a left-over is never read again
-        text.lines().map(str::to_owned).collect()
+    /// What tools have appended to a file since it was last asked for. It is never truncated: a tool may append at this moment.
+    fn take(&self, file: &'static str) -> Vec<String> {
+        let text = fs::read_to_string(self.root.join(file)).unwrap_or_default();
+        let mut taken = self.taken.lock().unwrap_or_else(|e| e.into_inner());
+        let from = taken.entry(file).or_default();
+        let new = text.get(*from..).unwrap_or_default();
+        // Half a line is for the next time.
+        let whole = new.rfind('\n').map_or(0, |end| end + 1);
+        *from += whole;
+        new[..whole].lines().map(str::to_owned).collect()
     }
 
     /// Something with another key answers since it booted.

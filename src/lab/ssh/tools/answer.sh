@@ -10,7 +10,6 @@ case ${0##*/} in
       *) PATH=${PATH#*:}; exec uname "$@" ;;
     esac ;;
   zpool) exit 1 ;;
-  ip) [ -r "$LAB_ROOT/addresses" ] && case " $* " in *" addr "*) cat "$LAB_ROOT/addresses" ;; esac ;;
   who) cat "$LAB_ROOT/people" ;;
   # What keeps data here, by the names of its daemons; the rest are guests.
   pgrep) case " $* " in *ceph-osd*) [ -s "$LAB_ROOT/keeps" ] && cat "$LAB_ROOT/keeps"; exit ;; esac
