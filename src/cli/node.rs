@@ -98,6 +98,9 @@ async fn single(cx: &Context, inventory: &Inventory, name: &NodeName, book: Play
         true => Some(cx.store().await?),
         false => None,
     };
+    if let Some(store) = &store {
+        history::refuse_unfinished(&history::unfinished(&**store, &plan::clusters_of(inventory, &nodes), &nodes).await?)?;
+    }
     let plans = plan::make_plans(cx, inventory, &book, &nodes, store.as_deref(), &relaxed, BTreeMap::new()).await?;
     cx.say(&format!("{name}: {} {does}", book.name));
     for plan in &plans {
