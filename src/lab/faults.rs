@@ -90,8 +90,7 @@ pub const UNNAMED: &str = "irqbalance";
 
 /// What the faults make of machine number `n`, counted from 1.
 pub fn quirks(faults: &[Fault], n: usize) -> Quirks {
-    let mut quirks = Quirks::default();
-    quirks.maker = faults.contains(&Fault::BmcMakers).then(|| Maker::of(n));
+    let mut quirks = Quirks { maker: faults.contains(&Fault::BmcMakers).then(|| Maker::of(n)), ..Quirks::default() };
     for fault in faults.iter().filter(|_| n == 2) {
         match fault {
             Fault::BmcSilent => quirks.bmc_silent = true,
