@@ -51,7 +51,7 @@ fn plan(c: &mut Choices) -> Plan {
         forward: FORWARD as u32,
         verify_at: Some(3),
         ask: false,
-        pause_after_canary: false,
+        pause_after_canary: c.one_in(4),
         due: vec![],
         limits: Limits {
             max_unavailable: 1 + c.roll(3) as u32,
