@@ -117,7 +117,7 @@ fn values_that_two_machines_share_prove_nothing_unless_pinned() {
     assert_eq!(relaxed.nodes[&name(1)].expect.chain.as_deref().map(|c| c.starts_with("relaxed by name")), Some(true));
     assert!(relaxed.notes.iter().any(|n| n.text.contains("relaxed by name (identity)")), "{:?}", relaxed.notes);
     fleet.view(1).identity = identity(1);
-    fleet.host(1).identity = identity(3);
+    fleet.host(1).identity = identity(9);
     assert_eq!(refused(&plan(&fleet), 1).kind, FaultKind::Unwilling);
     fleet.view(1).identity = cloned.clone();
     fleet.node(1).relaxed.clear();
