@@ -28,6 +28,7 @@ pub const FAULTS: &[(&str, Fault, &str)] = &[
     ("wrong-bmc", Fault::WrongBmc, "the BMCs of nodes 2 and 3 are swapped in the inventory"),
     ("shifted-row", Fault::ShiftedRow, "host and BMC of nodes 2 to 4 are one row off in the inventory"),
     ("never-boots", Fault::NeverBoots, "node 2 never comes back from its reset"),
+    ("pinned-vm", Fault::Cluster("pinned-vm"), "vergeos: on node 2 one VM cannot be moved, and another is switched off"),
     ("maintenance-failed", Fault::Cluster("maintenance-failed"), "palette: node 2 cannot be emptied, its maintenance ends as Failed"),
     ("agent-offline", Fault::Cluster("agent-offline"), "palette: nobody takes up the maintenance of node 2, it stays Initiated"),
     ("stale-completed", Fault::Cluster("stale-completed"), "palette: after every request the state of the last one is shown for a while"),

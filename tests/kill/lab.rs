@@ -15,10 +15,14 @@ pub struct Lab {
 }
 impl Lab {
     pub fn start(nodes: usize) -> Lab {
+        Lab::with(nodes, &[])
+    }
+    pub fn with(nodes: usize, faults: &[&str]) -> Lab {
         let dir = tempfile::tempdir().unwrap();
         let process = Command::new(env!("CARGO_BIN_EXE_pitstop"))
             .args(["lab", "--nodes", &nodes.to_string(), "--dir"])
             .arg(dir.path().join("lab"))
+            .args(faults.iter().flat_map(|f| ["--fault", f]))
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()

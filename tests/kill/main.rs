@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on may panic")]
 mod case;
 mod lab;
+mod stopped;
 
 use case::Case;
 use lab::{Kill, Lab};
