@@ -108,7 +108,12 @@ fn vergeos(site: Site<'_>, listener: TcpListener) -> io::Result<Up> {
         site.cluster,
         listener.local_addr()?
     );
-    let nodes = site.members.iter().map(|m| vergeos::NodeSpec::new(&m.name, &m.name, &m.bmc.to_string())).collect();
+    let mut nodes: Vec<vergeos::NodeSpec> = site.members.iter().map(|m| vergeos::NodeSpec::new(&m.name, &m.name, &m.bmc.to_string())).collect();
+    if let Some(second) = nodes.get_mut(1).filter(|_| site.faults.contains(&Fault::Cluster("pinned-vm"))) {
+        let (pinned, off) = (format!("pinned-{}", second.name), format!("off-{}", second.name));
+        second.vms.push(vergeos::VmSpec { movable: false, ..vergeos::VmSpec::new(&pinned) });
+        second.vms.push(vergeos::VmSpec { running: false, ..vergeos::VmSpec::new(&off) });
+    }
     let creds = vergeos::Creds { api_key, username: "admin".into(), password: random() };
     let setup = vergeos::Setup { nodes, creds, shape: vergeos::Shape::default(), faults: vergeos::Faults::default() };
     Ok(Up { inventory, files: Vec::new(), server: Box::pin(vergeos::serve(site.rack, setup, listener, Some(site.tls))) })

@@ -57,6 +57,7 @@ pub const FAULTS: &[(&str, Fault, &str)] = &[
     ("update-fails", Fault::UpdateFails, "every firmware update of node 2 ends in an error"),
     ("update-restarts-bmc", Fault::UpdateRestartsBmc, "node 2's BMC restarts in the middle of a firmware update"),
     ("update-pull-only", Fault::UpdatePullOnly, "node 2's BMC takes no image, it only fetches one"),
+    ("pinned-vm", Fault::Cluster("pinned-vm"), "vergeos: on node 2 one VM cannot be moved, and another is switched off"),
     ("maintenance-failed", Fault::Cluster("maintenance-failed"), "palette: node 2 cannot be emptied, its maintenance ends as Failed"),
     ("agent-offline", Fault::Cluster("agent-offline"), "palette: nobody takes up the maintenance of node 2, it stays Initiated"),
     ("stale-completed", Fault::Cluster("stale-completed"), "palette: after every request the state of the last one is shown for a while"),

@@ -17,6 +17,8 @@ use std::{
 };
 use tokio::{io::AsyncReadExt, net::TcpListener};
 
+mod rows;
+
 const KEY: &str = "lab-key-0123456789";
 
 struct Given;
@@ -344,7 +346,7 @@ async fn what_cannot_move_is_named_in_the_plan_or_stopped_and_started_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_vm_that_blocks_is_named_while_it_waits() {
-    let pinned = VmSpec { movable: false, method: "live", name: "pinned".into() };
+    let pinned = VmSpec { movable: false, method: "live", ..VmSpec::new("pinned") };
     let lab = lab(|setup| setup.nodes[0].vms.push(pinned)).await;
     let driver = lab.driver();
     // Someone entered it by hand.

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use serde_json::Value;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+pub mod command;
 mod https;
 mod kube_api;
 pub mod kubernetes;
@@ -24,6 +25,7 @@ pub const KINDS: &[Kind<dyn ClusterConfig>] = &[
     Kind::of::<vergeos::Config>(),
     Kind::of::<palette::Config>(),
     Kind::of::<openvcloud::Config>(),
+    Kind::of::<command::Config>(),
     Kind::of::<none::Config>(),
     // line 2: `Kind::of::<<name>::Config>(),`
 ];

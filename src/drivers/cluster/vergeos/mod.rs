@@ -12,7 +12,7 @@ use crate::{
 };
 use async_trait::async_trait;
 use rest::{Auth, Failure, Rest};
-use rows::{Key, MACHINE, Machine, NODE, Node, TIER, Tier, VM, Vm};
+use rows::{Key, LINE, Line, MACHINE, Machine, NODE, Node, TIER, Tier, VM, Vm};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::{sync::Arc, time::Duration};
@@ -136,6 +136,12 @@ impl VergeOs {
         Ok(rows.iter().map(Machine::of).filter(|m| m.node.is_none() || m.node.as_ref() == Some(key)).collect())
     }
 
+    /// What the machines' logs say while they move: progress for people, never a proof. A log that cannot be read takes nothing away.
+    async fn lines(&self) -> Vec<Line> {
+        let asked = self.rest.get("machine_logs", &[("sort", "-timestamp"), ("limit", "50"), ("fields", LINE)]).await;
+        asked.map(|rows| rows::lines(&rows)).unwrap_or_default()
+    }
+
     async fn tiers(&self) -> Result<Result<Vec<Tier>, String>, Failure> {
         match self.rest.get("cluster_tiers", &[("fields", TIER)]).await {
             Ok(rows) => Ok(Ok(rows.iter().map(Tier::of).collect())),
@@ -214,7 +220,8 @@ impl Cluster for VergeOs {
         let machines = self.machines(node.key()).await?;
         let vms = self.vms().await?;
         let tiers = self.tiers().await?;
-        Ok(view::view(&Seen { node, peers, machines, vms, tiers }, ask.unmovable))
+        let lines = if view::moving(&node) { self.lines().await } else { Vec::new() };
+        Ok(view::view(&Seen { node, peers, machines, vms, tiers, lines }, ask.unmovable))
     }
 
     async fn act(&self, node: &str, act: &Act, _: &Ask) -> Result<(), Fault> {

@@ -1,5 +1,5 @@
 //! From rows to a judgement: pure.
-use super::rows::{Key, Machine, Node, Tier, Vm, runs};
+use super::rows::{Key, Line, Machine, Node, Tier, Vm, runs};
 use crate::model::{Act, Blocker, Boot, DataStore, Identity, Loan, LoanId, Member, NodeView, Repeat, Unmovable, Workload};
 use serde_json::json;
 
@@ -15,12 +15,15 @@ pub struct Seen {
     pub vms: Vec<Vm>,
     /// Err: this version has no such table.
     pub tiers: Result<Vec<Tier>, String>,
+    /// The machines' logs, newest first: read while it is on its way only.
+    pub lines: Vec<Line>,
 }
 
 /// Something that runs on the node, by every table that says so.
 struct Guest<'a> {
     kind: &'static str,
     name: String,
+    machine: Option<Key>,
     vm: Option<&'a Vm>,
     leaving: bool,
     stuck: Option<String>,
@@ -47,6 +50,7 @@ fn guests(seen: &Seen) -> Vec<Guest<'_>> {
                 name: vm.map(|vm| vm.name.clone()).or_else(|| m.name.clone()).unwrap_or_else(unnamed),
                 leaving: leaving || matches!(m.status.as_str(), "stopping" | "hibernating"),
                 stuck: (m.migratable == Some(false)).then(|| why_stuck(vm)),
+                machine: m.machine.clone(),
                 vm,
             }
         })
@@ -54,7 +58,14 @@ fn guests(seen: &Seen) -> Vec<Guest<'_>> {
     // By machine, not by name: two VMs may share a name.
     let known = |vm: &Vm| seen.machines.iter().any(|m| m.machine.is_some() && m.machine == vm.machine && runs(m.running, &m.status));
     for vm in seen.vms.iter().filter(|vm| vm.node.as_ref() == here && runs(None, &vm.status) && !known(vm)) {
-        guests.push(Guest { kind: "vm", name: vm.name.clone(), vm: Some(vm), leaving: MOVING.contains(&vm.status.as_str()), stuck: None });
+        guests.push(Guest {
+            kind: "vm",
+            name: vm.name.clone(),
+            machine: vm.machine.clone(),
+            vm: Some(vm),
+            leaving: MOVING.contains(&vm.status.as_str()),
+            stuck: None,
+        });
     }
     guests
 }
@@ -108,8 +119,11 @@ pub fn view(seen: &Seen, unmovable: Unmovable) -> NodeView {
         return view;
     }
     if under_way || entering {
-        view.blockers.push(Blocker::new(&node.name, format!("is entering maintenance (status {})", shown(node))));
-        view.blockers.extend(guests.iter().filter_map(|g| g.stuck.as_ref().map(|why| Blocker::new(format!("{} {}", g.kind, g.name), why))));
+        let log = said(seen, node.machine.as_ref()).map(|line| format!("; {line}")).unwrap_or_default();
+        view.blockers.push(Blocker::new(&node.name, format!("is entering maintenance (status {}){log}", shown(node))));
+        let why = |g: &Guest| g.stuck.clone().into_iter().chain(said(seen, g.machine.as_ref())).collect::<Vec<_>>().join("; ");
+        let told = guests.iter().map(|g| (g, why(g))).filter(|(_, why)| !why.is_empty());
+        view.blockers.extend(told.map(|(g, why)| Blocker::new(format!("{} {}", g.kind, g.name), why)));
         return view;
     }
     if status != "running" {
@@ -118,6 +132,18 @@ pub fn view(seen: &Seen, unmovable: Unmovable) -> NodeView {
     }
     before_entering(seen, &guests, unmovable, tiers, &mut view);
     view
+}
+
+/// Its last line, or its last complaint where there is one.
+fn said(seen: &Seen, machine: Option<&Key>) -> Option<String> {
+    let mut own = seen.lines.iter().filter(|l| Some(&l.machine) == machine);
+    let complaint = own.clone().find(|l| matches!(l.level.as_str(), "error" | "critical" | "warning"));
+    complaint.or_else(|| own.next()).map(|l| format!("{}: {}", l.level, l.text))
+}
+
+/// On its way into maintenance.
+pub fn moving(node: &Node) -> bool {
+    node.maintenance && node.status != "maintenance" || MOVING.contains(&node.status.as_str())
 }
 
 /// In service: may it enter, and what has to go first?
@@ -335,6 +361,7 @@ mod tests {
             machines: vec![machine(31, "running", true), machine(102, "running", false)],
             vms: vec![vm(31, 2, "running"), vm(32, 1, "running"), vm(33, 2, "stopped")],
             tiers: online(),
+            lines: vec![],
         }
     }
     fn objects(blockers: &[Blocker]) -> Vec<&str> {
