@@ -62,7 +62,7 @@ pub const FAULTS: &[(&str, Fault, &str)] = &[
     ("agent-offline", Fault::Cluster("agent-offline"), "palette: nobody takes up the maintenance of node 2, it stays Initiated"),
     ("stale-completed", Fault::Cluster("stale-completed"), "palette: after every request the state of the last one is shown for a while"),
     ("machine-replaced", Fault::Cluster("machine-replaced"), "palette: node 2 is replaced by a new machine while it reboots"),
-    ("too-many-requests", Fault::Cluster("too-many-requests"), "palette: every ninth request is answered 429"),
+    ("too-many-requests", Fault::Cluster("too-many-requests"), "palette: every fortieth request is answered 429"),
     ("auto-remediation", Fault::Cluster("auto-remediation"), "palette: nodes that are away for long are deleted"),
     ("ovs-down", Fault::OvsDown, "with --cluster openvcloud: node 2 comes back without one service of Open vStorage"),
     ("boot-override-pxe", Fault::BootOverridePxe, "node 2 would boot from the network at its next reset, once"),

@@ -170,6 +170,9 @@ async fn garbage_and_lies_are_no_answers() {
     let odd = system.script("odd.sh", &says(r#"{"node":"n1","id":"17","state":"MAINTENANCE","ready":true}"#));
     let view = system.driver(json!({ "status": odd })).look("n1", &ask()).await.unwrap();
     assert!(!view.in_maintenance && !view.enabled && view.moves.is_empty() && view.blockers[0].why.contains("not known"), "{view:#?}");
+    let leaks = system.script("leaks.sh", "echo \"[$TOKEN]\"");
+    let leaks = system.driver(json!({ "workloads": leaks })).look("n1", &ask()).await.unwrap_err();
+    assert!(leaks.to_string().contains("(secret)") && !format!("{leaks:?}").contains("s3cret"), "{leaks}");
     let endless = system.script("endless.sh", "yes '{\"node\":\"n1\"' | head -c 8000000\n");
     assert_eq!(system.driver(json!({ "workloads": endless })).look("n1", &ask()).await.unwrap_err().kind, FaultKind::Unknown);
     let none = system.script("none.sh", &says(r#"{"nodes":[]}"#));

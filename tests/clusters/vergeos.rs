@@ -17,6 +17,7 @@ use std::{
 };
 use tokio::{io::AsyncReadExt, net::TcpListener};
 
+mod flow;
 mod rows;
 
 const KEY: &str = "lab-key-0123456789";
@@ -58,6 +59,7 @@ struct Lab {
     rack: Rack,
     log: Log,
     faults: Faults,
+    asked: Arc<Mutex<Vec<String>>>,
     url: String,
     dir: tempfile::TempDir,
     pin: String,
@@ -80,9 +82,9 @@ async fn lab(change: impl FnOnce(&mut Setup)) -> Lab {
     let rack = rack(&log);
     let nodes = (1..=3).map(|n| NodeSpec::new(&format!("node{n}"), &format!("m{n}"), &format!("192.0.2.1{n}"))).collect();
     let creds = Creds { api_key: KEY.into(), username: "admin".into(), password: "pw".into() };
-    let mut setup = Setup { nodes, creds, shape: Shape::default(), faults: Faults::default() };
+    let mut setup = Setup { nodes, creds, shape: Shape::default(), faults: Faults::default(), asked: Default::default() };
     change(&mut setup);
-    let faults = setup.faults.clone();
+    let (faults, asked) = (setup.faults.clone(), setup.asked.clone());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("https://{}", listener.local_addr().unwrap());
     let tls = Tls::new();
@@ -91,7 +93,7 @@ async fn lab(change: impl FnOnce(&mut Setup)) -> Lab {
     let pin = tls.fingerprint().to_owned();
     tokio::spawn(rack.clone().keep_ticking());
     tokio::spawn(vergeos::serve(rack.clone(), setup, listener, Some(tls)));
-    Lab { rack, log, faults, url, dir, pin }
+    Lab { rack, log, faults, asked, url, dir, pin }
 }
 
 fn driver(url: &str, dir: &std::path::Path, more: Value) -> Result<Arc<dyn Cluster>, Fault> {

@@ -29,7 +29,7 @@ async fn pyvergeos_lists_the_nodes_and_puts_one_into_maintenance() {
     let rack = Rack::new((1..=3).map(machine).collect(), Pace { scale: 0.005, ..Pace::default() }, Box::new(record.reopen().unwrap()));
     let nodes = (1..=3).map(|n| NodeSpec::new(&format!("node{n}"), &format!("m{n}"), &format!("192.0.2.1{n}"))).collect();
     let creds = Creds { api_key: KEY.into(), username: "admin".into(), password: "pw".into() };
-    let setup = Setup { nodes, creds, shape: Shape::default(), faults: Faults::default() };
+    let setup = Setup { nodes, creds, shape: Shape::default(), faults: Faults::default(), asked: Default::default() };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address: SocketAddr = listener.local_addr().unwrap();
     let tls = Tls::new();

@@ -99,6 +99,10 @@ pub trait Cluster: Send + Sync {
     fn settles_for(&self) -> Span {
         Span::default()
     }
+    /// How long to leave it in peace between two looks at a node: longer where the system counts requests.
+    fn look_every(&self) -> Span {
+        Span::seconds(2)
+    }
     /// The stores the cluster itself knows that keep data on this node (Rook, Longhorn, vSAN, ALBA), with their own word on losing it. Reads only.
     async fn stores(&self, _node: &str) -> Result<Vec<DataStore>, Fault> {
         Ok(Vec::new())

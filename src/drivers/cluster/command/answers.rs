@@ -59,9 +59,9 @@ pub struct Item {
     pub stuck: Option<String>,
 }
 
-pub fn parse<'a, T: Deserialize<'a>>(bytes: &'a [u8], what: &str) -> Result<T, Fault> {
-    serde_json::from_slice(bytes).map_err(|e| {
-        let shown: String = String::from_utf8_lossy(bytes).trim().chars().take(120).collect();
+pub fn parse<'a, T: Deserialize<'a>>(text: &'a str, what: &str) -> Result<T, Fault> {
+    serde_json::from_str(text).map_err(|e| {
+        let shown: String = text.trim().chars().take(120).collect();
         Fault::new(FaultKind::Invalid, what).cause(format!("it printed {shown:?}")).cause(e).next("docs/command-cluster.md has the answers that are expected")
     })
 }
@@ -185,10 +185,10 @@ mod tests {
             r#"{"node":"n1","id":"17","workloads":null}"#,
             r#"{"node":"n1","id":"17","workloads":[{"name":"x"}]}"#,
         ] {
-            assert!(parse::<Workloads>(text.as_bytes(), "w").is_err(), "{text}");
+            assert!(parse::<Workloads>(text, "w").is_err(), "{text}");
         }
         for text in [r#"{"node":"n1","id":"17","state":"maintenance"}"#, r#"{"node":"n1","id":"17","ready":true}"#, r#"{"nodes":[]}"#] {
-            assert!(parse::<Status>(text.as_bytes(), "s").is_err(), "{text}");
+            assert!(parse::<Status>(text, "s").is_err(), "{text}");
         }
         assert!(about(&said(), "status", "n1", "17").is_ok() && about(&said(), "status", "n2", "17").is_err() && about(&said(), "status", "n1", "18").is_err());
         let odd = NodeSaid { state: "".into(), ..said() };

@@ -23,8 +23,8 @@ const COMPLAINT: usize = 64 << 10;
 /// How it ended, if it did.
 pub struct Ended {
     pub code: Option<i32>,
-    pub stdout: Vec<u8>,
-    /// Its last words, without the secrets it was given.
+    pub stdout: String,
+    /// Its last words; both without the secrets it was given.
     pub complaint: String,
 }
 
@@ -33,8 +33,8 @@ struct Group(Option<u32>);
 impl Drop for Group {
     fn drop(&mut self) {
         let Some(leader) = self.0 else { return };
-        // The shell's own `kill`: the only way to a group without a dependency or unsafe code. Whoever is gone already needs no signal.
-        let kill = std::process::Command::new("/bin/sh").args(["-c", "kill -KILL -- \"-$1\"", "sh", &leader.to_string()]).stderr(Stdio::null()).status();
+        // The shell's own `kill` (`-s`: dash reads `-KILL --` as a number): the only way to a group without a dependency or unsafe code. Whoever is gone already needs no signal.
+        let kill = std::process::Command::new("/bin/sh").args(["-c", "kill -s KILL -- \"-$1\"", "sh", &leader.to_string()]).stderr(Stdio::null()).status();
         if let Err(error) = kill {
             tracing::error!(leader, %error, "a command's process group could not be killed");
         }
@@ -67,8 +67,12 @@ impl Programs {
         })?;
         let mut group = Group(child.id());
         let (out, err) = (child.stdout.take().expect("BUG: stdout is piped"), child.stderr.take().expect("BUG: stderr is piped"));
-        // Until both ends of its output are closed: a child left behind in the background is part of the command.
-        let finished = async { tokio::join!(all(out, LARGEST), all(err, COMPLAINT), child.wait()) };
+        // Until both ends of its output are closed: a child left behind in the background is part of the command. Only then is the leader
+        // reaped: until it is, no other process can get its number, which is the group's.
+        let finished = async {
+            let (stdout, stderr) = tokio::join!(all(out, LARGEST), all(err, COMPLAINT));
+            (stdout, stderr, child.wait().await)
+        };
         let (stdout, stderr, status) = match timeout(self.limit, finished).await {
             Ok((stdout, stderr, status)) => (stdout, stderr, status),
             Err(_) => {
@@ -82,11 +86,14 @@ impl Programs {
         if stdout.len() > LARGEST {
             return Err(Fault::new(FaultKind::Unknown, what).cause(format!("it printed more than {} MiB", LARGEST >> 20)));
         }
-        let mut complaint = String::from_utf8_lossy(&stderr.map_err(lost)?).trim().to_owned();
-        for secret in secrets.iter().filter(|s| !s.expose().is_empty()) {
-            complaint = complaint.replace(secret.expose(), "(secret)");
-        }
+        let without_secrets = |bytes: Vec<u8>| {
+            let text = String::from_utf8_lossy(&bytes).into_owned();
+            secrets.iter().filter(|s| !s.expose().is_empty()).fold(text, |text, secret| text.replace(secret.expose(), "(secret)"))
+        };
+        let complaint = without_secrets(stderr.map_err(lost)?).trim().to_owned();
         let from = complaint.char_indices().rev().nth(299).map_or(0, |(at, _)| at);
+        // What it answers is shown where it makes no sense.
+        let stdout = without_secrets(stdout);
         Ok(Ended { code: status.map_err(lost)?.code(), stdout, complaint: complaint[from..].to_owned() })
     }
 }

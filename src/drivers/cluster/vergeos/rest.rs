@@ -3,6 +3,7 @@ use super::super::{
     https::{self, LARGEST, Tls, base_of, encoded, shortened},
     pause::Pause,
 };
+use super::budget::Budget;
 use crate::model::{Connect, Fault, FaultKind, SecretRef, Span};
 use reqwest::{Client, Method, StatusCode};
 use serde_json::Value;
@@ -19,6 +20,7 @@ pub struct Rest {
     auth: Auth,
     cx: Connect,
     pause: Pause,
+    pub budget: Budget,
 }
 
 /// A fault, and the HTTP status where the server gave one.
@@ -33,10 +35,10 @@ impl From<Failure> for Fault {
 }
 
 impl Rest {
-    pub fn new(url: &str, auth: Auth, tls: &Tls, limit: Span, cx: &Connect) -> Result<Rest, Fault> {
+    pub fn new(url: &str, auth: Auth, tls: &Tls, limit: Span, budget: Budget, cx: &Connect) -> Result<Rest, Fault> {
         let base = base_of(url).map_err(|why| Fault::new(FaultKind::Invalid, why))?;
         let client = https::client(&base, tls, limit, cx)?;
-        let rest = Rest { client, base, auth, cx: cx.clone(), pause: Pause::default() };
+        let rest = Rest { client, base, auth, cx: cx.clone(), pause: Pause::default(), budget };
         rest.authorized(rest.client.get(&rest.base)).map(drop)?; // a missing secret is said now
         Ok(rest)
     }
@@ -94,6 +96,7 @@ impl Rest {
             request = request.json(body);
         }
         let request = self.authorized(request).map_err(|fault| Failure { status: None, fault })?;
+        self.budget.spend();
         let mut response = request.send().await.map_err(lost)?;
         let status = response.status();
         let wait = response.headers().get("retry-after").and_then(|v| v.to_str().ok()).map(str::to_owned);

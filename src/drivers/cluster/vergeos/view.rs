@@ -1,6 +1,9 @@
 //! From rows to a judgement: pure.
-use super::rows::{Key, Line, Machine, Node, Tier, Vm, runs};
-use crate::model::{Act, Blocker, Boot, DataStore, Identity, Loan, LoanId, Member, NodeView, Repeat, Unmovable, Workload};
+use super::{
+    rows::{Key, Line, Machine, Node, Tier, Vm, runs},
+    tiers::tiers_not_well,
+};
+use crate::model::{Act, Blocker, Boot, Identity, Loan, LoanId, Member, NodeView, Repeat, Unmovable, Workload};
 use serde_json::json;
 
 /// One look: the node, and what the other tables say.
@@ -243,37 +246,6 @@ fn shown(node: &Node) -> String {
     }
 }
 
-/// Why the tier would not bear the loss of a node. A status that says more than `online` and nothing of redundancy is not taken for redundant.
-fn not_well(tier: &Tier) -> Option<String> {
-    match (tier.status.as_str(), tier.redundant) {
-        ("online" | "", Some(true)) => None,
-        ("" | "online", Some(false)) => Some("not redundant".to_owned()),
-        ("online" | "", None) => Some("does not say whether it is redundant".to_owned()),
-        (status, _) => Some(status.to_owned()),
-    }
-}
-
-fn tiers_not_well(tiers: &Result<Vec<Tier>, String>) -> Vec<Blocker> {
-    tiers.iter().flatten().filter_map(|tier| not_well(tier).map(|why| Blocker::new(format!("vSAN tier {}", tier.name), why))).collect()
-}
-
-/// What the tiers say about losing this node. Every tier of its cluster keeps a part of its data here.
-pub fn stores(node: &Node, tiers: &Result<Vec<Tier>, String>) -> Vec<DataStore> {
-    let store = |name: String, refuses: Vec<String>, rebuilding: Vec<String>| DataStore { kind: "vsan".into(), name, refuses, rebuilding };
-    let tiers = match tiers {
-        Ok(tiers) => tiers,
-        Err(why) => return vec![store("tiers".into(), vec![format!("its redundancy cannot be read: {why}")], Vec::new())],
-    };
-    let here = tiers.iter().filter(|t| t.cluster.is_none() || node.cluster.is_none() || t.cluster == node.cluster);
-    here.map(|tier| {
-        let why: Vec<String> = not_well(tier).into_iter().collect();
-        let rebuilds = matches!(tier.status.as_str(), "repairing" | "verifying" | "initializing");
-        let name = format!("tier {}", tier.name);
-        if rebuilds { store(name, Vec::new(), why) } else { store(name, why, Vec::new()) }
-    })
-    .collect()
-}
-
 fn notes(seen: &Seen, guests: &[Guest<'_>]) -> Vec<String> {
     let mut notes = Vec::new();
     let moving = guests.iter().filter(|g| g.stuck.is_none()).count();
@@ -472,27 +444,6 @@ mod tests {
         assert!(view(&Seen { node: node(2, "maintenance", true), tiers, ..in_service() }, Unmovable::Refuse).ready);
         let unread = view(&Seen { tiers: Err("404".into()), ..in_service() }, Unmovable::Refuse);
         assert!(unread.notes.iter().any(|n| n.contains("cannot be read")) && unread.moves.len() == 1);
-    }
-
-    #[test]
-    fn every_tier_of_its_cluster_is_a_store() {
-        for (status, redundant, bears, rebuilds) in [
-            ("online", Some(true), true, false),
-            ("", Some(true), true, false),
-            ("online", Some(false), false, false),
-            ("online", None, false, false),
-            ("", None, false, false),
-            ("repairing", Some(true), false, true),
-            ("verifying", Some(true), false, true),
-            ("outofspace", Some(true), false, false),
-            ("noredundant", None, false, false),
-            ("some-new-word", Some(true), false, false),
-        ] {
-            let all = stores(&node(2, "maintenance", true), &Ok(vec![tier(status, redundant), Tier { cluster: key(9), ..tier("offline", None) }]));
-            assert_eq!(all.len(), 1, "the tiers of another cluster keep nothing here");
-            assert_eq!((all[0].bears_it(), !all[0].rebuilding.is_empty()), (bears, rebuilds), "{status} {redundant:?} {all:?}");
-        }
-        assert!(!stores(&node(2, "maintenance", true), &Err("404".into()))[0].bears_it(), "unread is not redundant");
     }
 
     #[test]
