@@ -19,11 +19,21 @@ impl Lab {
     }
 
     pub fn start_with(nodes: usize, faults: &[&str]) -> Lab {
+        Lab::put_up(nodes, faults, &[])
+    }
+
+    /// One cluster of this kind alone.
+    pub fn start_of(kind: &str, nodes: usize, faults: &[&str]) -> Lab {
+        Lab::put_up(nodes, faults, &["--cluster", kind])
+    }
+
+    fn put_up(nodes: usize, faults: &[&str], more: &[&str]) -> Lab {
         let dir = tempfile::tempdir().unwrap();
         let process = Command::new(env!("CARGO_BIN_EXE_pitstop"))
             .args(["lab", "--nodes", &nodes.to_string(), "--dir"])
             .arg(dir.path().join("lab"))
             .args(faults.iter().flat_map(|fault| ["--fault", fault]))
+            .args(more)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
