@@ -184,7 +184,10 @@ impl Cluster for Kubernetes {
         let Some(run) = kube.run().map(|run| RunId(run.to_owned())) else { return Ok(Some(owed)) };
         // A mark without its other half: what was before is unknown, and left cordoned is the least harm.
         let was = kube.was_unschedulable().unwrap_or(true);
-        let cordoned = hands::cordon(node, was, &Ask { run: Some(run), ..Ask::default() });
+        let mut cordoned = hands::cordon(node, was, &Ask { run: Some(run), ..Ask::default() });
+        if let Some(loan) = &mut cordoned.borrows {
+            loan.before["boot"] = json!(boot_when_taken(&kube));
+        }
         let tainted = self.fenced(node).filter(|_| kube.is_out_of_service());
         // In the order in which they were taken: the node's own comes back last.
         Ok(Some([Some(cordoned), tainted].into_iter().flatten().filter_map(|act| act.borrows).chain(owed).collect()))

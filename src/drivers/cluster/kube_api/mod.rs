@@ -30,7 +30,7 @@ pub use daemonsets::DaemonSets;
 pub use deadlock::behind;
 pub use dry_run::{dry_run_eviction, eviction_body};
 pub use eviction::{Target, dry_run, evict};
-pub use fit::{Picture, csi_drivers};
+pub use fit::{Picture, boot_when_taken, csi_drivers};
 pub use lock::Lock;
 pub use node::{Heartbeats, KubeNode, NODES};
 pub use pods::{Left, Policy, classify, leaving, list_pods, name, name as pod_name, pods_listed, stuck};

@@ -80,7 +80,9 @@ pub fn marked(node: &str, kube: &KubeNode) -> Option<Loan> {
     let run = kube.run()?.to_owned();
     // A mark without its other half: what was before is unknown, and left cordoned is the least harm. The label is the operator's to take off.
     let before = Before { unschedulable: kube.was_unschedulable().unwrap_or(true), run: Some(run), excluded: true, evacuating: Vec::new() };
-    Some(node_loan(node, &before))
+    let mut loan = node_loan(node, &before);
+    loan.before["boot"] = json!(boot_when_taken(kube));
+    Some(loan)
 }
 /// The same of a NodeMaintenance.
 pub fn lent_of(held: &Maintenance) -> Option<Loan> {
