@@ -54,7 +54,9 @@ impl Lab {
     /// What the rack itself has written down, from line `from` on.
     pub fn record(&self, from: usize) -> Vec<Value> {
         let text = fs::read_to_string(self.path("lab/rack.jsonl")).unwrap();
-        text.lines().skip(from).map(|line| serde_json::from_str(line).unwrap()).collect()
+        // A line that is being written is none yet.
+        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+        whole.lines().skip(from).map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
     pub fn store(&self, name: &str) -> Store<'_> {

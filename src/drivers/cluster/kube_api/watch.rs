@@ -11,7 +11,7 @@ use std::{
 };
 
 /// A silent connection may be a dead one: after this the list is read again.
-const TRUSTED_FOR: Duration = Duration::from_secs(60);
+const TRUSTED_FOR: Duration = Duration::from_secs(120);
 
 /// What was read, and from which version on a watch goes on.
 #[derive(Debug, Default)]
