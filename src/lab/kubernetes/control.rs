@@ -364,8 +364,15 @@ pub fn budgets(store: &mut Store) {
             _ => expected,
         };
         let allowed = if expected > 0 { (healthy - desired).max(0) } else { 0 };
-        let status =
-            json!({ "currentHealthy": healthy, "desiredHealthy": desired, "expectedPods": expected, "disruptionsAllowed": allowed, "observedGeneration": 1 });
+        // A share of what an owner without a scale wants cannot be computed.
+        let scaled = |p: &Value| matches!(pod::owner(p, "kind"), "ReplicaSet" | "StatefulSet");
+        let odd = !spec["minAvailable"].is_number() && store.all("pods").any(|(k, p)| covered(k, p) && !pod::owner(p, "kind").is_empty() && !scaled(p));
+        let status = if odd {
+            let why = json!({ "type": "DisruptionAllowed", "status": "False", "reason": "SyncFailed", "message": "its pods' owner does not implement the scale subresource" });
+            json!({ "currentHealthy": 0, "desiredHealthy": 0, "expectedPods": 0, "disruptionsAllowed": 0, "observedGeneration": 1, "conditions": [why] })
+        } else {
+            json!({ "currentHealthy": healthy, "desiredHealthy": desired, "expectedPods": expected, "disruptionsAllowed": allowed, "observedGeneration": 1 })
+        };
         if budget["status"] != status {
             store.edit(&key, |b| b["status"] = status);
         }

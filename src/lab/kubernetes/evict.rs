@@ -58,7 +58,11 @@ fn within(key: &Key, budget: &Value, ready: bool) -> Result<(), Refused> {
         return Ok(());
     }
     let mut refused = failure(429, "TooManyRequests", "Cannot evict pod as it would violate the pod's disruption budget.");
+    let failed = budget["status"]["conditions"].as_array().into_iter().flatten().find(|c| c["reason"] == "SyncFailed").map(|c| c["message"].clone());
     let text = format!("The disruption budget {} needs {desired} healthy pods and has {healthy} currently", key.name);
+    let text = failed.map_or(text, |why| {
+        format!("The disruption budget {} does not allow evicting pods currently because it failed sync: {}", key.name, why.as_str().unwrap_or("?"))
+    });
     refused.body["details"] = json!({ "causes": [{ "reason": "DisruptionBudget", "message": text }] });
     Err(refused)
 }

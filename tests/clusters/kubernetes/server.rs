@@ -124,9 +124,6 @@ async fn server_4_6_429_pdb_not_yet_observed() {
 #[tokio::test]
 async fn server_4_6_429_pdb_failed_sync() {
     row("server_4_6_429_failed_sync", async |place| {
-        if !place.real {
-            return Err("the lab computes every budget: evictions.rs and deadlocks.rs have the answer".into());
-        }
         let pod = place.put("extra", json!({})).await?;
         // The pods' owner has no scale.
         let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
@@ -251,6 +248,9 @@ async fn server_4_6_500_failed_calling_webhook() {
             "admissionReviewVersions": ["v1"], "timeoutSeconds": 1, "namespaceSelector": { "matchLabels": { "kubernetes.io/metadata.name": place.namespace } } });
         let body = json!({ "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration", "metadata": { "name": place.namespace }, "webhooks": [hook] });
         let (code, made) = place.api.post(path, body).await;
+        if code == 404 {
+            return Err("this server knows no webhooks".into());
+        }
         assert_eq!(code, 201, "{made}");
         // Servers take a moment to know it.
         let dry = json!({ "apiVersion": "policy/v1", "kind": "Eviction", "metadata": { "name": "extra", "namespace": place.namespace } });
