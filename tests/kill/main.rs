@@ -6,6 +6,7 @@ mod case;
 mod firmware;
 mod kubernetes;
 mod lab;
+mod stopped;
 
 use case::Case;
 use lab::{Kill, Lab};

@@ -8,4 +8,5 @@ mod redfish;
 mod refusals;
 mod rmcp_replay;
 mod ssh;
+mod vergeos;
 mod vouched;
