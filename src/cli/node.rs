@@ -226,7 +226,7 @@ fn next(name: &NodeName, row: Option<&StatusRow>, typed: Option<String>, check: 
     let dead = silent && views().next().is_some() && views().all(|v| !v.ready && !v.not_ready.is_empty()) && seen.bmc.iter().any(|w| w.seen.is_ok());
     match row {
         Some(row) if row.state == State::Held => typed.unwrap_or_else(|| format!("pitstop release {name} retry, or pitstop release {name} keep-out")),
-        Some(StatusRow { state: State::Lost | State::Out | State::Ours, next: Some(next), .. }) => next.clone(),
+        Some(StatusRow { state: State::Lost | State::Out | State::Ours | State::Paused, next: Some(next), .. }) => next.clone(),
         _ if dead => format!("pitstop node {name} rescue --reason TEXT"),
         _ => match &check.fault {
             Some(fault) => fault.next.clone().unwrap_or_else(|| format!("pitstop check {name}")),

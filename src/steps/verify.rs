@@ -62,7 +62,7 @@ pub fn judge(cx: &Cx, seen: &Readings, past: &Past) -> Result<(), Next> {
             return Err(Next::Hold(Fault::new(FaultKind::Unwilling, format!("{} runs {guest} before it was enabled", cx.node))));
         }
     }
-    let booted = past.evidence.get("reset").and_then(|e| e["to"].as_str());
+    let booted = reset::booted_to(past);
     if let (Some(booted), Some((_, now))) = (booted, reset::boot_of(seen))
         && booted != now
         // A person who decided after the reset knows of it; one who decided before says nothing about it.
@@ -139,7 +139,9 @@ const ON_AGAIN: Span = Span::seconds(10);
 /// 17, a run clears its own reason: neither yes nor no is waited for, still due is a person's.
 async fn still_due(cx: &Cx, seen: &Readings, past: &Past) -> Option<Next> {
     // Only what was reset can have cleared it.
-    past.evidence.get("reset")?;
+    if !["reset", "pause"].iter().any(|kind| past.evidence.contains_key(*kind)) {
+        return None;
+    }
     for (kind, due) in &cx.due {
         let name = format!("due:{kind}");
         let probe = DueProbe { node: &cx.node, host: cx.host.as_deref(), bmc: Some(cx.bmc.as_ref()), view: seen.host.as_ref().and_then(|h| h.as_ref().ok()) };

@@ -10,6 +10,7 @@ mod join;
 mod locked;
 mod node;
 mod openvcloud;
+mod pause;
 mod playbooks;
 mod reading;
 mod reviewed;
