@@ -41,6 +41,8 @@ pub fn permit(node: &NodeName, verb: ResetType, readings: &Readings) -> Result<P
 /// ForceOff for a dead node: fenced, not evacuated. Nothing that could still answer is cut off by it.
 pub fn fencing(node: &NodeName, readings: &Readings) -> Result<Permit, Fault> {
     dead::judge(node, readings)?;
+    // A machine that hangs may hang because it is being flashed.
+    flash::judge(node, readings)?;
     let permit = Permit { node: node.clone(), verb: ResetType::ForceOff, read_at: readings.read_at, spent: false };
     permit.fresh()?;
     Ok(permit)

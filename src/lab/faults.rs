@@ -1,5 +1,8 @@
 //! What can go wrong in the rack, by name (architecture.md, 4). Node 2 is the second machine.
-use super::rack::{Flaw, Quirks};
+use super::{
+    quirks::Maker,
+    rack::{Flaw, Quirks},
+};
 use std::{collections::BTreeSet, str::FromStr, time::Duration};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +33,7 @@ pub enum Fault {
     RaidRebuilding,
     SelfOnNode,
     Hung,
+    BmcMakers,
     /// One that a cluster's server knows by its name.
     Cluster(&'static str),
 }
@@ -45,6 +49,7 @@ pub const FAULTS: &[(&str, Fault, &str)] = &[
     ("wrong-bmc", Fault::WrongBmc, "the BMCs of nodes 2 and 3 are swapped in the inventory"),
     ("shifted-row", Fault::ShiftedRow, "host and BMC of nodes 2 to 4 are one row off in the inventory"),
     ("never-boots", Fault::NeverBoots, "node 2 never comes back from its reset"),
+    ("bmc-makers", Fault::BmcMakers, "every BMC has another maker's ways: verbs, addresses, answers, ETags"),
     ("lost-dimm", Fault::LostDimm, "node 2 comes back without DIMM A3"),
     ("link-down", Fault::LinkDown, "node 2 comes back with eth1 down"),
     ("unit-failed", Fault::UnitFailed, "node 2 comes back with a failed unit that no check names"),
@@ -85,7 +90,7 @@ pub const UNNAMED: &str = "irqbalance";
 
 /// What the faults make of machine number `n`, counted from 1.
 pub fn quirks(faults: &[Fault], n: usize) -> Quirks {
-    let mut quirks = Quirks::default();
+    let mut quirks = Quirks { maker: faults.contains(&Fault::BmcMakers).then(|| Maker::of(n)), ..Quirks::default() };
     for fault in faults.iter().filter(|_| n == 2) {
         match fault {
             Fault::BmcSilent => quirks.bmc_silent = true,
@@ -117,7 +122,7 @@ pub fn quirks(faults: &[Fault], n: usize) -> Quirks {
             Fault::RaidRebuilding => quirks.rebuilding = true,
             Fault::SelfOnNode => quirks.is_this_computer = true,
             Fault::Hung => quirks.hung = true,
-            Fault::WrongBmc | Fault::ShiftedRow | Fault::Cluster(_) => {}
+            Fault::WrongBmc | Fault::ShiftedRow | Fault::BmcMakers | Fault::Cluster(_) => {}
         }
     }
     quirks

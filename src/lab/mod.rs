@@ -6,6 +6,7 @@ pub mod ipmi;
 pub mod kubernetes;
 pub mod openvcloud;
 pub mod palette;
+pub mod quirks;
 pub mod rack;
 pub mod redfish;
 pub mod setup;

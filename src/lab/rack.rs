@@ -1,6 +1,9 @@
 //! The simulated rack's physics and its own record. It knows nothing of the engine: it is the judge in tests.
 //! Servers of this room read and change machines only through here.
-use super::flash::{Flash, Line};
+use super::{
+    flash::{Flash, Line},
+    quirks::Maker,
+};
 use serde_json::{Value, json};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -59,6 +62,8 @@ pub struct Quirks {
     pub is_this_computer: bool,
     /// Its OS hangs from the beginning: nothing on it answers, the power is on.
     pub hung: bool,
+    /// Its BMC has a maker's ways.
+    pub maker: Option<Maker>,
     /// The BMC says that it takes IPMI cipher suite 0: anybody, without a password.
     pub cipher_zero: bool,
 }
@@ -168,7 +173,7 @@ impl Default for Pace {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PowerAnswer {
     Accepted,
     /// Wrong state for this verb: On while on, anything else while off.

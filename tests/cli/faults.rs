@@ -69,6 +69,10 @@ fn what_cannot_be_trusted_is_refused_before_anything_is_touched() {
 #[test]
 fn what_is_slow_or_deaf_to_a_graceful_verb_is_done_all_the_same() {
     let demos = side_by_side(&["bmc-late", "reset-ignored", "pdb-blocked"]);
+    // Six makers' BMCs, one in each machine; the fifth has no graceful restart.
+    let makers = &side_by_side(&["bmc-makers"])["bmc-makers"];
+    judge(makers, 0, &[]);
+    assert_eq!((makers.rack.verbs("edge-01"), makers.rack.verbs("vault-01")), (vec!["GracefulRestart".into()], vec!["GracefulShutdown".into(), "On".into()]));
     judge(&demos["bmc-late"], 0, &[]);
     let ignored = &demos["reset-ignored"];
     judge(ignored, 0, &[]);

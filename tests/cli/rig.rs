@@ -183,14 +183,15 @@ impl Rack {
     }
     /// What its cluster was last told about its service: `cordon`, `uncordon`, `enter maintenance`, `leave maintenance`.
     pub fn service(&self, node: &str) -> Option<String> {
-        let words = ["cordon ", "uncordon ", "enter maintenance ", "leave maintenance "];
+        // The operator itself uncordons when its NodeMaintenance goes: that is no write of a client.
+        let words = ["cordon ", "uncordon ", "enter maintenance ", "leave maintenance ", "create nodemaintenance ", "delete nodemaintenance "];
         let said = self.of(node, "api-write").into_iter().map(|l| text(&l["what"])).filter(|w| words.iter().any(|word| w.starts_with(word)));
         said.collect::<Vec<_>>().pop().map(|w| w.rsplit_once(' ').unwrap().0.to_owned())
     }
     #[track_caller]
     pub fn in_service(&self, node: &str) {
         let last = self.service(node);
-        assert!(last.as_deref().is_none_or(|l| ["uncordon", "leave maintenance"].contains(&l)), "{node}: {last:?}");
+        assert!(last.as_deref().is_none_or(|l| ["uncordon", "leave maintenance", "delete nodemaintenance"].contains(&l)), "{node}: {last:?}");
     }
     #[track_caller]
     pub fn nothing_lost(&self) {

@@ -25,6 +25,7 @@ use std::{
 mod journals;
 mod ladder;
 mod lived;
+mod mutants;
 mod rules;
 
 use lived::Lived;

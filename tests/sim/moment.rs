@@ -91,6 +91,43 @@ fn a_permit_is_for_one_verb_of_one_node_once_and_soon() {
     });
 }
 
+/// As a dead node looks: its host is silent, its cluster calls it not ready, its BMC answers.
+async fn dead(sim: &Sim) -> guards::Readings {
+    let mut seen = read(sim).await;
+    seen.host = Some(Err(Fault::new(FaultKind::Unreachable, "n1: no answer")));
+    for (_, view) in &mut seen.clusters {
+        view.as_mut().unwrap().ready = false;
+    }
+    seen
+}
+
+#[test]
+fn a_dead_node_is_cut_off_and_a_living_one_is_not() {
+    paused(async {
+        let sim = Sim::new(Case::default());
+        let n1 = NodeName("n1".into());
+        guards::fencing(&n1, &dead(&sim).await).unwrap();
+        let ready = guards::Readings { clusters: read(&sim).await.clusters, ..dead(&sim).await };
+        assert!(guards::fencing(&n1, &ready).unwrap_err().what.contains("calls it ready"));
+        let answers = guards::Readings { host: read(&sim).await.host, ..dead(&sim).await };
+        assert!(guards::fencing(&n1, &answers).unwrap_err().what.contains("its host answers"));
+    });
+}
+
+#[test]
+fn inv_13_not_even_a_dead_node_is_cut_off_in_the_middle_of_an_update() {
+    paused(async {
+        let sim = Sim::new(Case::default());
+        let n1 = NodeName("n1".into());
+        let task = LiveTask { id: "/tasks/7".into(), name: "BIOS update".into(), state: "Running".into(), percent: Some(40), waits_for_reset: false };
+        let live = guards::Readings { tasks: Ok(vec![task]), ..dead(&sim).await };
+        let fault = guards::fencing(&n1, &live).unwrap_err();
+        assert!(fault.to_string().contains("BIOS update"), "{fault}");
+        let unread = guards::Readings { tasks: Err(Fault::new(FaultKind::Unreachable, "the BMC is silent")), ..dead(&sim).await };
+        assert!(guards::fencing(&n1, &unread).is_err(), "not read is not none");
+    });
+}
+
 /// What enable wants to do with `n1`, rebooted a moment ago and still borrowed.
 async fn enable_looks(sim: &Sim) -> Result<Next, Fault> {
     let step = kinds::make(steps::KINDS, &Setting { kind: "enable".into(), body: json!({}) }).unwrap();

@@ -224,7 +224,6 @@ fn leave(server: &Server, key: &Key, object: &Value) -> Option<String> {
     }
     let mut store = server.store();
     store.edit(&Key::new("nodes", "", &*node), uncordon);
-    server.rack.api_write(server.machine(&node), &format!("uncordon {node}"));
     if !foreign {
         store.remove(&lease_key(&node));
     }

@@ -4,6 +4,7 @@ mod sessions;
 mod update;
 
 use super::{
+    quirks::Maker,
     rack::{BootOverride, PowerAnswer, Rack, Seen},
     tls::{self, Tls},
 };
@@ -67,7 +68,12 @@ async fn handle(State(bmc): State<Arc<Bmc>>, request: Request) -> Response {
     let Ok(body) = to_bytes(body, limit).await else {
         return refuse(StatusCode::PAYLOAD_TOO_LARGE, "PayloadTooLarge", "The request body is too large.", &[]);
     };
-    let mut response = bmc.answer(&seen, &parts.method, parts.uri.path(), &parts.headers, &body);
+    let maker = seen.spec.quirks.maker;
+    let path = maker.map_or_else(|| parts.uri.path().to_owned(), |maker| maker.inbound(parts.uri.path()));
+    let mut response = bmc.answer(&seen, &parts.method, &path, &parts.headers, &body);
+    if let Some(maker) = maker {
+        response = readdressed(maker, response).await;
+    }
     response.headers_mut().insert("OData-Version", HeaderValue::from_static("4.0"));
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     response
@@ -96,17 +102,22 @@ impl Bmc {
         }
         let open = sessions.ids(now);
         let session: Option<u64> = path.strip_prefix(SESSIONS).and_then(|rest| rest.strip_prefix('/')).and_then(|id| id.parse().ok());
-        match (resource(path, seen, &self.account.username, &open).or_else(|| update_document(path, seen)), session) {
+        let maker = seen.spec.quirks.maker;
+        let mut document = resource(path, seen, &self.account.username, &open).or_else(|| update_document(path, seen)).or_else(|| maker?.more(path));
+        if let (Some(maker), Some(document)) = (maker, &mut document) {
+            maker.dress(path, document);
+        }
+        match (document, session) {
             (Some(_), Some(id)) if method == Method::DELETE => {
                 sessions.close(id);
                 empty(StatusCode::NO_CONTENT)
             }
             (Some(document), _) if reading => shown(document, headers),
-            (Some(document), _) if path == SYSTEM && method == Method::PATCH => self.change(document, headers, body),
+            (Some(document), _) if path == SYSTEM && method == Method::PATCH => self.change(maker, document, headers, body),
             (Some(_), Some(_)) => not_allowed("GET, HEAD, DELETE"),
             (Some(_), None) if path == SESSIONS => not_allowed("GET, HEAD, POST"),
             (Some(_), None) => not_allowed("GET, HEAD"),
-            (None, _) if path == RESET && method == Method::POST => self.reset(body),
+            (None, _) if path == RESET && method == Method::POST => self.reset(maker, body),
             (None, _) if path == RESET => not_allowed("POST"),
             (None, _) => refuse(StatusCode::NOT_FOUND, "ResourceMissingAtURI", &format!("The resource at the URI {path} was not found."), &[path]),
         }
@@ -133,9 +144,15 @@ impl Bmc {
     }
 
     /// What of a system may be written: its boot override and its light.
-    fn change(&self, document: Value, headers: &HeaderMap, body: &Bytes) -> Response {
+    fn change(&self, maker: Option<Maker>, document: Value, headers: &HeaderMap, body: &Bytes) -> Response {
         let etag = shown(document.clone(), &HeaderMap::new()).headers().get(header::ETAG).cloned();
-        if headers.get(header::IF_MATCH).is_some_and(|asked| Some(asked) != etag.as_ref() && asked != "*") {
+        let text = |value: Option<&HeaderValue>| value.and_then(|v| v.to_str().ok()).map(str::to_owned);
+        let asked = text(headers.get(header::IF_MATCH));
+        if let Some(status) = maker.and_then(|maker| maker.condition(asked.as_deref(), &text(etag.as_ref()).unwrap_or_default())) {
+            let status = StatusCode::from_u16(status).expect("BUG: a status is written down");
+            return refuse(status, "PreconditionFailed", "The ETag supplied did not match the one required.", &[]);
+        }
+        if maker.is_none() && headers.get(header::IF_MATCH).is_some_and(|asked| Some(asked) != etag.as_ref() && asked != "*") {
             return refuse(StatusCode::PRECONDITION_FAILED, "PreconditionFailed", "The ETag supplied did not match the current ETag.", &[]);
         }
         let Ok(asked) = serde_json::from_slice::<Value>(body) else { return malformed() };
@@ -156,7 +173,7 @@ impl Bmc {
         empty(StatusCode::NO_CONTENT)
     }
 
-    fn reset(&self, body: &Bytes) -> Response {
+    fn reset(&self, maker: Option<Maker>, body: &Bytes) -> Response {
         let Ok(asked) = serde_json::from_slice::<Value>(body) else { return malformed() };
         let Some(verb) = asked.get("ResetType") else {
             let message = "The action ComputerSystem.Reset requires the parameter ResetType to be present in the request body.";
@@ -166,18 +183,33 @@ impl Bmc {
             let message = "The value of the parameter ResetType in the action ComputerSystem.Reset is of a different type than the parameter can accept.";
             return refuse(StatusCode::BAD_REQUEST, "ActionParameterValueTypeError", message, &["ResetType"]);
         };
-        match self.rack.power(&self.machine, verb, "redfish") {
+        let verbs = maker.map_or(&VERBS[..], Maker::verbs);
+        let answer = if verbs.contains(&verb) { self.rack.power(&self.machine, verb, "redfish") } else { PowerAnswer::Unsupported };
+        if let Some((status, body)) = maker.and_then(|maker| maker.answer(answer)) {
+            let status = StatusCode::from_u16(status).expect("BUG: a status is written down");
+            return if body.is_null() { empty(status) } else { json(status, &body) };
+        }
+        match answer {
             PowerAnswer::Accepted => empty(StatusCode::NO_CONTENT),
             PowerAnswer::WrongState => {
                 let message = format!("The requested operation {verb} could not be completed because of the power state of the system.");
                 refuse(StatusCode::CONFLICT, "ActionParameterValueConflict", &message, &["ResetType", verb])
             }
             PowerAnswer::Unsupported => {
-                let message = format!("The value {verb} for the parameter ResetType is not in the list of acceptable values: {}.", VERBS.join(", "));
+                let message = format!("The value {verb} for the parameter ResetType is not in the list of acceptable values: {}.", verbs.join(", "));
                 refuse(StatusCode::BAD_REQUEST, "ActionParameterValueNotInList", &message, &[verb, "ResetType", "ComputerSystem.Reset"])
             }
         }
     }
+}
+
+/// The same answer with the maker's own addresses in it.
+async fn readdressed(maker: Maker, response: Response) -> Response {
+    let (parts, body) = response.into_parts();
+    // Bodies of this server are whole already.
+    let bytes = to_bytes(body, usize::MAX).await.unwrap_or_default();
+    let text = maker.outbound(&String::from_utf8_lossy(&bytes));
+    Response::from_parts(parts, Body::from(text))
 }
 
 fn update_document(path: &str, seen: &Seen) -> Option<Value> {

@@ -3,6 +3,7 @@ use super::{driver, node, permit_for, power, until};
 use crate::peer::program;
 use pitstop::{
     lab::{
+        quirks::Maker,
         rack::{MachineSpec, Pace, Quirks, Rack},
         redfish::{Account, serve},
         tls::Tls,
@@ -260,5 +261,32 @@ async fn a_stolen_certificate_is_no_proof() {
         assert_eq!((kind, heard), (FaultKind::Denied, 0), "{version:?}");
         // With the right key the same server hears a request: it was the signature that was judged.
         assert!(look(&own).await.1 > 0, "{version:?}");
+    }
+}
+
+/// Verbs at other places, systems at other addresses, a second system, answers and conditions in makers' forms: seen, lit, switched off and on.
+#[tokio::test]
+async fn every_makers_ways_are_borne() {
+    for maker in (1..=6).map(Maker::of) {
+        let lab = Lab::start(Quirks { maker: Some(maker), ..Quirks::default() }).await;
+        let bmc = driver(&lab.url, &["secret12"], Trust::default(), json!({ "tls": lab.tls() })).unwrap();
+        let view = bmc.look().await.unwrap_or_else(|f| panic!("{maker:?}: {f}"));
+        let uuid = view.identity.uuid.map(|u| u.to_ascii_lowercase());
+        assert_eq!((uuid.as_deref(), view.identity.serial.as_deref()), (Some(UUID), Some("J4X12S3")), "{maker:?}");
+        let names: Vec<&str> = view.verbs.iter().map(|v| v.name()).collect();
+        assert!(maker.verbs().iter().all(|v| names.contains(v)) && names.len() == maker.verbs().len(), "{maker:?}: {names:?}");
+        // A condition is demanded, or taken in one form only.
+        bmc.set_identify_light(true).await.unwrap_or_else(|f| panic!("{maker:?}: {f}"));
+        assert!(bmc.identify_light().await.unwrap(), "{maker:?}");
+        assert_eq!(lab.record.lines("light").len(), 1, "{maker:?}");
+        power(&*bmc, ResetType::ForceOff).await.unwrap_or_else(|f| panic!("{maker:?}: {f}"));
+        until(&*bmc, Power::Off).await;
+        // Off already: refused in the maker's way, or taken without a word. Never in doubt.
+        if let Err(fault) = power(&*bmc, ResetType::ForceOff).await {
+            assert_eq!(fault.kind, FaultKind::Unwilling, "{maker:?}: {fault}");
+        }
+        power(&*bmc, ResetType::On).await.unwrap_or_else(|f| panic!("{maker:?}: {f}"));
+        until(&*bmc, Power::On).await;
+        bmc.close().await;
     }
 }

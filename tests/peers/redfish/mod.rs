@@ -1,4 +1,5 @@
 //! Redfish: our driver against sushy-emulator and against answers real BMCs give; curl against the lab.
+mod etag;
 mod lab;
 pub mod mock;
 mod odd;

@@ -4,20 +4,20 @@ use crate::model::{BootOverride, Fault, FaultKind};
 use serde_json::{Value, json};
 
 impl Redfish {
-    /// The system's whole document, from the address that was found.
-    async fn document(&self) -> Result<(String, Value), Fault> {
+    /// The system's whole document, from the address that was found, and its ETag.
+    async fn document(&self) -> Result<(String, Value, Option<String>), Fault> {
         let (uri, _) = self.system().await?;
-        let doc = self.client.get(&uri).await?;
-        Ok((uri, doc))
+        let (doc, tag) = self.client.get_tagged(&uri).await?;
+        Ok((uri, doc, tag))
     }
 
     pub async fn read_boot(&self) -> Result<BootOverride, Fault> {
-        let (uri, doc) = self.document().await?;
+        let (uri, doc, _) = self.document().await?;
         boot(&doc).ok_or_else(|| Fault::new(FaultKind::Unable, format!("{}: {uri} has no boot override", self.endpoint)))
     }
 
     pub async fn write_boot(&self, to: &BootOverride) -> Result<(), Fault> {
-        let (uri, doc) = self.document().await.map_err(super::nothing_sent)?;
+        let (uri, doc, tag) = self.document().await.map_err(super::nothing_sent)?;
         if boot(&doc).is_none() {
             return Err(Fault::new(FaultKind::Unable, format!("{}: {uri} has no boot override", self.endpoint)));
         }
@@ -29,22 +29,22 @@ impl Redfish {
                 body["BootSourceOverrideMode"] = json!(mode);
             }
         }
-        self.client.patch(&self.client.url(&uri)?, read::text(doc.get("@odata.etag")), json!({ "Boot": body })).await
+        self.client.patch(&self.client.url(&uri)?, tag, json!({ "Boot": body })).await
     }
 
     pub async fn read_light(&self) -> Result<bool, Fault> {
-        let (uri, doc) = self.document().await?;
+        let (uri, doc, _) = self.document().await?;
         light(&doc).map(|(_, on)| on).ok_or_else(|| Fault::new(FaultKind::Unable, format!("{}: {uri} has no locating light", self.endpoint)))
     }
 
     pub async fn write_light(&self, on: bool) -> Result<(), Fault> {
-        let (uri, doc) = self.document().await.map_err(super::nothing_sent)?;
+        let (uri, doc, tag) = self.document().await.map_err(super::nothing_sent)?;
         let body = match light(&doc) {
             Some((NEW, _)) => json!({ NEW: on }),
             Some((old, _)) => json!({ old: if on { "Blinking" } else { "Off" } }),
             None => return Err(Fault::new(FaultKind::Unable, format!("{}: {uri} has no locating light", self.endpoint))),
         };
-        self.client.patch(&self.client.url(&uri)?, read::text(doc.get("@odata.etag")), body).await
+        self.client.patch(&self.client.url(&uri)?, tag, body).await
     }
 }
 

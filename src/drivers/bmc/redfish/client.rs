@@ -1,5 +1,6 @@
 //! HTTP to one BMC: one connection per request, bounded bodies, a session that is logged in once, and writes that are sent once.
 use super::{
+    etag,
     faults::{Sent, broken, refused},
     quirks, read, retry,
 };
@@ -231,10 +232,24 @@ impl Client {
     }
 
     pub async fn get(&self, path: &str) -> Result<Value, Fault> {
+        let (subject, reply) = self.read(path).await?;
+        Self::document(&subject, &reply)
+    }
+
+    /// With its ETag, which a write may have to name: from the body, or else from the header.
+    pub async fn get_tagged(&self, path: &str) -> Result<(Value, Option<String>), Fault> {
+        let (subject, reply) = self.read(path).await?;
+        let doc = Self::document(&subject, &reply)?;
+        let header = reply.headers.get(header::ETAG).and_then(|v| v.to_str().ok()).map(str::to_owned);
+        let tag = read::text(doc.get("@odata.etag")).or(header);
+        Ok((doc, tag))
+    }
+
+    async fn read(&self, path: &str) -> Result<(String, Reply), Fault> {
         let pass = self.pass().await?;
         let (subject, reply) = self.fetch(path, Some(&pass)).await?;
         if reply.status != StatusCode::UNAUTHORIZED {
-            return Self::document(&subject, &reply);
+            return Ok((subject, reply));
         }
         // A session expires, and a BMC forgets it when it restarts: log in once more.
         let pass = self.renew(&pass, || refused(Sent::Read, &subject, &reply)).await?;
@@ -242,7 +257,7 @@ impl Client {
         if reply.status == StatusCode::UNAUTHORIZED {
             self.forget(&pass).await;
         }
-        Self::document(&subject, &reply)
+        Ok((subject, reply))
     }
 
     /// One POST, never repeated. `last` is called when nothing but writing the request is left to do.
@@ -276,20 +291,36 @@ impl Client {
         if reply.status.is_success() { Ok(()) } else { Err(refused(Sent::Write, &subject, &reply)) }
     }
 
-    /// One PATCH, never repeated. `etag`: only where nobody changed it since it was read.
+    /// One PATCH of a resource that was just read, never repeated once the BMC has looked at it. `etag` is what the reading showed: only where
+    /// nobody changed it since. A refusal of the condition alone (412, 428) is proof that nothing was changed; only then is the next form tried. A change
+    /// of somebody else in between is lost on makers that take no exact tag: whoever writes looks again afterwards.
     pub async fn patch(&self, target: &Url, etag: Option<String>, body: Value) -> Result<(), Fault> {
         let pass = self.pass().await?;
         let subject = self.subject(&Method::PATCH, target);
-        let mut request = self.request(Method::PATCH, target, Some(&pass)).header(header::CONTENT_TYPE, "application/json").body(body.to_string());
-        if let Some(etag) = etag {
-            request = request.header(header::IF_MATCH, etag);
+        let mut forms = etag::forms(etag.as_deref()).into_iter();
+        let mut form = forms.next().flatten();
+        loop {
+            let mut request = self.request(Method::PATCH, target, Some(&pass)).header(header::CONTENT_TYPE, "application/json").body(body.to_string());
+            if let Some(etag) = &form {
+                request = request.header(header::IF_MATCH, etag);
+            }
+            let lane = self.lane().await;
+            self.awake(&subject)?;
+            let reply = self.send(Sent::Write, &subject, request, lane).await?;
+            self.note_rest(&reply);
+            match reply.status {
+                status if status.is_success() => return Ok(()),
+                StatusCode::UNAUTHORIZED => self.forget(&pass).await,
+                StatusCode::PRECONDITION_FAILED | StatusCode::PRECONDITION_REQUIRED => {
+                    if let Some(next) = forms.next() {
+                        form = next;
+                        continue;
+                    }
+                }
+                _ => {}
+            }
+            return Err(refused(Sent::Write, &subject, &reply));
         }
-        let lane = self.lane().await;
-        let reply = self.send(Sent::Write, &subject, request, lane).await?;
-        if reply.status == StatusCode::UNAUTHORIZED {
-            self.forget(&pass).await;
-        }
-        if reply.status.is_success() { Ok(()) } else { Err(refused(Sent::Write, &subject, &reply)) }
     }
 
     /// The service root, which the standard leaves open to all. None: this one does not.

@@ -1,6 +1,7 @@
 //! BMCs over Redfish: one client per node, tolerant reading, and a reset that is sent once to the target that the service itself names.
 mod boot;
 mod client;
+mod etag;
 mod faults;
 mod health;
 mod inventory;
