@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use std::{collections::BTreeMap, sync::Mutex};
 
 /// The receiver of a command in the journal.
-const HOST: &str = "host";
+pub const HOST: &str = "host";
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -94,7 +94,7 @@ async fn needless(when: &[String], cx: &Cx) -> Result<Option<Vec<String>>, Fault
     let mut why = Vec::new();
     for name in when {
         let reason = reason(name).map_err(|e| Fault::new(FaultKind::Invalid, e))?;
-        match reason.look(&DueProbe { node: &cx.node, host: cx.host.as_deref(), view: None, bmc: Some(cx.bmc.as_ref()) }).await? {
+        match reason.look(&DueProbe { node: &cx.node, host: cx.host.as_deref(), view: None, bmc: Some(cx.bmc.as_ref()), served: None }).await? {
             DueAnswer::Due(_) => return Ok(None),
             DueAnswer::NotDue(said) => why.push(format!("{name}: {said}")),
         }

@@ -1,5 +1,6 @@
 //! Hands in the data centre, with the built binary: off and lit, and no process has to stay.
 use crate::rig::{Lab, text};
+use std::fs;
 
 #[test]
 fn hands_on_waits_for_release_and_brings_it_back() {
@@ -42,6 +43,16 @@ fn hands_on_waits_for_release_and_brings_it_back() {
     rack.in_service("edge-02");
     rack.nothing_lost();
     rack.intended(&events);
+
+    // What was just maintained is not due for it; what never was is.
+    let book = lab.dir.path().join("monthly.toml");
+    fs::write(&book, "description = \"x\"\n[due]\nany = [{ last-maintained-before = \"30d\" }]\n[[steps]]\nevacuate = {}\n[[steps]]\nenable = {}\n").unwrap();
+    let plan = lab.ask(&["plan", book.to_str().unwrap(), "--all"]).ends(0);
+    let words = plan.out.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(words.contains("due: no run of this store has maintained it yet"), "{words}");
+    for node in ["edge-01", "edge-02"] {
+        assert!(plan.out.lines().any(|l| l.contains(node) && l.contains("not due: last maintained")), "{}", plan.out);
+    }
     let report = lab.ask(&["report", &run, "--json"]).ends(0).json();
     assert_eq!(text(&report["state"]), "finished", "{report}");
 }

@@ -8,4 +8,6 @@ mod redfish;
 mod refusals;
 mod rmcp_replay;
 mod ssh;
+mod ssh_many;
+mod systemd;
 mod vouched;
