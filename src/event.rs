@@ -159,6 +159,10 @@ pub enum Halt {
         held: Vec<NodeName>,
     },
     Stopped,
+    /// The canaries are done, and a person wanted to look before the others: resumable.
+    AfterCanary {
+        done: u32,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -553,3 +553,54 @@ fn the_reader_bites() {
         modules_and_rows("pub mod a;\n// pub mod x;\nmod b;\nconst KINDS: X = &[\n    Kind::of::<a::Config>(),\n    Kind::of::<b::Config>(),\n];");
     assert_ne!(modules, rows, "a row without its line");
 }
+
+/// docs/safety-tests.md names tests that exist: `BINARY::name`, or `lib a::b::name`.
+#[test]
+fn the_tests_of_the_sentences_exist() {
+    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/safety-tests.md")).unwrap();
+    let missing = unknown_tests(&page, &tests_by_binary());
+    assert!(missing.is_empty(), "docs/safety-tests.md names what is no test: {missing:#?}");
+    let rows: Vec<&str> = page.lines().filter(|l| l.starts_with('|')).skip(2).collect();
+    let bare: Vec<&&str> = rows.iter().filter(|l| !l.contains("::")).collect();
+    assert!(rows.len() > 40 && bare.is_empty(), "a sentence without a test: {bare:#?}");
+    assert_eq!(unknown_tests("`sim::no_such_test` and `lib guards::no_such_test`", &tests_by_binary()).len(), 2, "the reader bites");
+}
+
+/// Of each binary, the lib among them: the names behind `#[test]`.
+fn tests_by_binary() -> BTreeMap<String, BTreeSet<String>> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    let mut todo = vec![("lib".to_owned(), root.join("src"))];
+    for entry in fs::read_dir(root.join("tests")).unwrap() {
+        let path = entry.unwrap().path();
+        todo.push((path.file_stem().unwrap().to_string_lossy().into_owned(), path));
+    }
+    while let Some((binary, path)) = todo.pop() {
+        if path.is_dir() {
+            todo.extend(fs::read_dir(&path).unwrap().map(|e| (binary.clone(), e.unwrap().path())));
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            let text = fs::read_to_string(&path).unwrap();
+            let mut test = false;
+            for line in text.lines().map(str::trim) {
+                let name = line.trim_start_matches("async ").strip_prefix("fn ").and_then(|rest| rest.split('(').next());
+                match name {
+                    Some(name) if std::mem::take(&mut test) => drop(found.entry(binary.clone()).or_default().insert(name.to_owned())),
+                    _ => test |= line.starts_with("#[test]") || line.starts_with("#[tokio::test"),
+                }
+            }
+        }
+    }
+    found
+}
+
+fn unknown_tests(page: &str, tests: &BTreeMap<String, BTreeSet<String>>) -> Vec<String> {
+    let named = page.split('`').skip(1).step_by(2).filter(|word| word.contains("::") && !word.contains("BINARY"));
+    let known = |word: &str| {
+        let (binary, name) = match word.strip_prefix("lib ") {
+            Some(path) => ("lib", path.rsplit("::").next().unwrap_or_default()),
+            None => word.split_once("::").unwrap_or_default(),
+        };
+        tests.get(binary).is_some_and(|names| names.contains(name))
+    };
+    named.filter(|word| !known(word)).map(str::to_owned).collect()
+}

@@ -84,6 +84,8 @@ fn plan(cluster: ClusterName, playbook: &str) -> Plan {
         steps: vec![],
         forward: 0,
         verify_at: None,
+        ask: false,
+        pause_after_canary: false,
         due: vec![],
         limits,
         nodes: Default::default(),

@@ -147,6 +147,12 @@ pub struct RunArgs {
     /// First resume what is unfinished on these clusters (for timers)
     #[arg(long)]
     pub resume_first: bool,
+    /// Ask before each node; whatever is not `yes` leaves that node alone
+    #[arg(long, conflicts_with = "plan")]
+    pub ask: bool,
+    /// End after the canaries (limits.canary, at least one node); `pitstop resume` takes the others
+    #[arg(long, conflicts_with = "plan")]
+    pub pause_after_canary: bool,
     /// Relax one interlock, for one named node and with --reason: identity, empty, storage, boot-order
     #[arg(long = "unsafe", value_name = "NAME", conflicts_with = "plan")]
     pub relax: Vec<Relax>,
@@ -266,6 +272,8 @@ pub struct NodeAct {
     /// Relax one interlock for this node in this command, with --reason: identity, empty, storage, boot-order
     #[arg(long = "unsafe", value_name = "NAME")]
     pub relax: Vec<Relax>,
+    #[command(flatten)]
+    pub test: TestHooks,
 }
 
 #[derive(Debug, Args)]

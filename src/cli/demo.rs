@@ -27,8 +27,16 @@ pub async fn run(cx: &Context, args: Demo) -> Result<u8, Failure> {
     global.store = Some(format!("sqlite:{}", dir.join("pitstop.db").display()));
     let inner = Context::new(global);
     let everything = Selection { all: true, ..Selection::default() };
-    let run_args =
-        RunArgs { playbook: Some("reboot".into()), selection: everything, plan: None, resume_first: false, relax: Vec::new(), test: TestHooks::default() };
+    let run_args = RunArgs {
+        playbook: Some("reboot".into()),
+        selection: everything,
+        plan: None,
+        resume_first: false,
+        relax: Vec::new(),
+        ask: false,
+        pause_after_canary: false,
+        test: TestHooks::default(),
+    };
     let code = run::run(&inner, run_args).await?;
     cx.say(&format!("The rack's own record: {}   all runs: pitstop --store sqlite:{} report", lab.record.display(), dir.join("pitstop.db").display()));
     cx.say("next: pitstop demo --fault list   what pitstop does when things go wrong");

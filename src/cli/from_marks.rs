@@ -4,7 +4,7 @@ use super::{
     connect,
     context::Context,
     failure::{CONFIGURATION, Failure, USAGE},
-    run,
+    node, run,
 };
 use crate::{
     engine::store::Store,
@@ -12,6 +12,7 @@ use crate::{
     model::{Loan, LoanId, NodeName, RunId},
     plan::History,
     report::exit,
+    steps::reset,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,14 +26,14 @@ struct Found {
     foreign: Vec<String>,
 }
 
-pub async fn run(cx: &Context, node: Option<&str>) -> Result<u8, Failure> {
+pub async fn run(cx: &Context, only: Option<&str>) -> Result<u8, Failure> {
     let inventory = cx.inventory()?;
-    if let Some(name) = node.filter(|n| !inventory.nodes.contains_key(&NodeName((*n).to_owned()))) {
+    if let Some(name) = only.filter(|n| !inventory.nodes.contains_key(&NodeName((*n).to_owned()))) {
         return Err(Failure::new(USAGE, format!("the inventory has no node {name}")).next("pitstop inventory"));
     }
     let store = cx.store().await?;
     let mut found = look(cx, &*store, &inventory).await?;
-    if let Some(name) = node {
+    if let Some(name) = only {
         found.ours.retain(|n, _| n.0 == name);
     }
     found.foreign.iter().for_each(|row| cx.say(&format!("foreign, left as it is: {row}")));
@@ -40,12 +41,17 @@ pub async fn run(cx: &Context, node: Option<&str>) -> Result<u8, Failure> {
     if found.ours.is_empty() {
         cx.say("no mark of a run that this store does not know");
     }
-    let mut playbook = cx.playbook("return")?;
-    // They are out already: to bring one back takes nobody's place.
-    playbook.limits.max_unavailable = u32::MAX;
-    playbook.limits.failure_budget = u32::MAX;
     let mut code = if found.unexplained.is_empty() { 0 } else { 5 };
-    for (name, history) in found.ours {
+    for (name, mut history) in found.ours {
+        // A cluster is told that a node is off for good only once Off was proven: that mark says that On is owed, too.
+        let fenced = history.inherits.iter().any(|loan| loan.id.0.ends_with("/fence"));
+        let mut playbook = if fenced { node::rescue() } else { cx.playbook("return")? };
+        if fenced {
+            history.inherits.push(off());
+        }
+        // They are out already: to bring one back takes nobody's place.
+        playbook.limits.max_unavailable = u32::MAX;
+        playbook.limits.failure_budget = u32::MAX;
         let owed: Vec<&str> = history.inherits.iter().map(|l| l.owed.as_str()).collect();
         let by: Vec<String> = history.inherits_from.iter().map(ToString::to_string).collect();
         cx.say(&format!("{name}: left by run {}: {}", by.join(", "), owed.join(", ")));
@@ -59,7 +65,14 @@ async fn look(cx: &Context, store: &dyn Store, inventory: &Inventory) -> Result<
     let mut found = Found::default();
     for (name, entry) in &inventory.clusters {
         let driver = connect::cluster_of(cx, &inventory.base, name, &entry.setting)?;
-        let members = driver.members().await.map_err(|f| Failure::new(CONFIGURATION, format!("cluster {name} was not seen: {f}")))?;
+        // What others left elsewhere is settled all the same.
+        let members = match driver.members().await {
+            Ok(members) => members,
+            Err(fault) => {
+                found.unexplained.push(format!("all of cluster {name}: it was not seen: {fault}"));
+                continue;
+            }
+        };
         for member in members {
             let Some(why) = &member.out else { continue };
             let row = format!("{} in cluster {name}: {why}", member.name);
@@ -84,6 +97,11 @@ async fn look(cx: &Context, store: &dyn Store, inventory: &Inventory) -> Result<
         }
     }
     Ok(found)
+}
+
+fn off() -> Loan {
+    let to = reset::BMC;
+    Loan { id: LoanId(format!("{to}/power")), to: to.into(), owed: "power On".into(), before: serde_json::json!("On"), first: true }
 }
 
 /// A driver does not know its cluster's name in the inventory; the ledger does.

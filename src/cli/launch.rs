@@ -1,9 +1,10 @@
 //! From plans to the end of their runs: locks, engines side by side, signals, progress, the summary and the exit code.
 use super::{
     args::TestHooks,
-    connect,
+    confirm, connect,
     context::Context,
     failure::{Failure, INTERNAL, LOCKED, UNFINISHED},
+    inhibit::Inhibitor,
     machine,
 };
 use crate::{
@@ -64,7 +65,7 @@ pub fn with_crash(store: Arc<dyn Store>, test: &TestHooks) -> Result<Arc<dyn Sto
 
 pub async fn all(cx: &Context, store: Arc<dyn Store>, jobs: Vec<Job>, test: &TestHooks) -> Result<u8, Failure> {
     let store = with_crash(store, test)?;
-    let observer: Arc<Mutex<Box<dyn Observer>>> = Arc::new(Mutex::new(observer(cx)));
+    let observer: Arc<Mutex<Box<dyn Observer>>> = Arc::new(Mutex::new(observer(cx, jobs.iter().any(|job| job.plan.ask))));
     let group = (jobs.len() > 1).then(|| new_run().0);
     let mut engines = Vec::new();
     let mut held: Vec<(Arc<dyn Cluster>, String)> = Vec::new();
@@ -109,6 +110,7 @@ pub async fn all(cx: &Context, store: Arc<dyn Store>, jobs: Vec<Job>, test: &Tes
                 nodes: job.plan.nodes.keys().chain(job.plan.skipped.keys()).cloned().collect(),
             },
             program: machine::program(),
+            confirm: Arc::new(confirm::node),
             plan: Arc::new(job.plan.clone()),
         });
     }
@@ -117,10 +119,13 @@ pub async fn all(cx: &Context, store: Arc<dyn Store>, jobs: Vec<Job>, test: &Tes
         observer.lock().expect("BUG: poisoned").earlier(&earlier);
     }
 
+    let runs: Vec<&str> = jobs.iter().map(|job| job.run.short()).collect();
+    let awake = Inhibitor::take(&format!("servers are out of service, run {}", runs.join(", ")));
     let (senders, receivers): (Vec<_>, Vec<_>) = engines.iter().map(|_| mpsc::channel(8)).unzip();
     let signals = tokio::spawn(listen(senders, machine::who()));
     let ends: Vec<Result<Fleet, Ended>> = futures::future::join_all(engines.iter().zip(receivers).map(|(engine, requests)| engine.run(requests))).await;
     signals.abort();
+    drop(awake);
     for engine in &engines {
         for node in engine.nodes.values() {
             node.bmc.close().await;
@@ -154,8 +159,9 @@ pub async fn all(cx: &Context, store: Arc<dyn Store>, jobs: Vec<Job>, test: &Tes
 }
 
 /// Records as JSON on stdout, bars on a terminal, one line per change elsewhere.
-fn observer(cx: &Context) -> Box<dyn Observer> {
-    match (cx.json, std::io::stderr().is_terminal()) {
+/// Bars would be drawn over a question.
+fn observer(cx: &Context, asks: bool) -> Box<dyn Observer> {
+    match (cx.json, std::io::stderr().is_terminal() && !asks) {
         (true, _) => Box::new(JsonLines::new(std::io::stdout())),
         (false, true) => Box::new(Terminal::new(cx.paint())),
         (false, false) => Box::new(Plain::new(std::io::stderr())),

@@ -11,6 +11,7 @@ macro_rules! outln {
 
 mod args;
 mod check;
+mod confirm;
 mod connect;
 mod context;
 mod demo;
@@ -19,6 +20,7 @@ mod from_marks;
 mod generate;
 mod history;
 mod import;
+mod inhibit;
 mod inventory;
 mod lab;
 mod launch;

@@ -53,13 +53,11 @@ pub async fn run(cx: &Context, args: NodeArgs) -> Result<u8, Failure> {
                     Failure::new(USAGE, format!("why is {name} cut off? --reason TEXT is needed")).next(format!("pitstop node {name} rescue --reason TEXT"))
                 );
             }
-            let book =
-                one_step("rescue", vec![("fence", json!({}), true), ("verify", json!({}), false), ("enable", json!({}), false), ("settle", json!({}), false)]);
             single(
                 cx,
                 &inventory,
                 &name,
-                book,
+                rescue(),
                 act,
                 "cuts its power without emptying it, lets its cluster start its work elsewhere, boots it, verifies it and enables it",
             )
@@ -67,6 +65,11 @@ pub async fn run(cx: &Context, args: NodeArgs) -> Result<u8, Failure> {
         }
         Some(NodeCommand::Identify { off, yes }) => identify(cx, &inventory, &name, entry, !off, yes).await,
     }
+}
+
+/// The dead node's own road; also how one whose run is lost in the middle of it comes back.
+pub fn rescue() -> Playbook {
+    one_step("rescue", vec![("fence", json!({}), true), ("verify", json!({}), false), ("enable", json!({}), false), ("settle", json!({}), false)])
 }
 
 /// `careful`: before power is touched a refusal gives back, and a node that was not touched is refused, not held.
@@ -95,6 +98,9 @@ async fn single(cx: &Context, inventory: &Inventory, name: &NodeName, book: Play
         true => Some(cx.store().await?),
         false => None,
     };
+    if let Some(store) = &store {
+        history::refuse_unfinished(&history::unfinished(&**store, &plan::clusters_of(inventory, &nodes), &nodes).await?)?;
+    }
     let plans = plan::make_plans(cx, inventory, &book, &nodes, store.as_deref(), &relaxed, BTreeMap::new()).await?;
     cx.say(&format!("{name}: {} {does}", book.name));
     for plan in &plans {
@@ -113,7 +119,7 @@ async fn single(cx: &Context, inventory: &Inventory, name: &NodeName, book: Play
         });
     }
     confirmed(cx, name, act.yes)?;
-    run::these(cx, inventory, &book, &nodes, &relaxed).await
+    run::these(cx, inventory, &book, &nodes, &relaxed, &act.test).await
 }
 
 fn confirmed(cx: &Context, name: &NodeName, yes: bool) -> Result<(), Failure> {
@@ -227,6 +233,9 @@ fn next(name: &NodeName, row: Option<&StatusRow>, typed: Option<String>, check: 
     match row {
         Some(row) if row.state == State::Held => typed.unwrap_or_else(|| format!("pitstop release {name} retry, or pitstop release {name} keep-out")),
         Some(StatusRow { state: State::Lost | State::Out | State::Ours | State::Paused, next: Some(next), .. }) => next.clone(),
+        None if views().any(|v| v.marked_by.as_ref().is_some_and(|run| uuid::Uuid::parse_str(run).is_ok())) => {
+            format!("pitstop release {name} --from-marks    (its run is of another store, or of one that is gone)")
+        }
         _ if dead => format!("pitstop node {name} rescue --reason TEXT"),
         _ => match &check.fault {
             Some(fault) => fault.next.clone().unwrap_or_else(|| format!("pitstop check {name}")),

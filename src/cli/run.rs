@@ -43,7 +43,8 @@ pub async fn run(cx: &Context, args: RunArgs) -> Result<u8, Failure> {
             return Ok(code);
         }
     }
-    these_after(cx, &inventory, &playbook, &nodes, &relaxed, &args.test, BTreeMap::new()).await
+    let manner = Manner { test: &args.test, ask: args.ask, pause_after_canary: args.pause_after_canary };
+    these_after(cx, &inventory, &playbook, &nodes, &relaxed, &manner, BTreeMap::new()).await
 }
 
 /// Without a reason nothing is relaxed, and what is given up is printed before anything is done.
@@ -58,8 +59,15 @@ pub fn relaxing(cx: &Context, relaxed: &BTreeSet<Relax>) -> Result<(), Failure> 
 }
 
 /// One named node, by `pitstop node`.
-pub async fn these(cx: &Context, inventory: &Inventory, playbook: &Playbook, nodes: &BTreeSet<NodeName>, relaxed: &BTreeSet<Relax>) -> Result<u8, Failure> {
-    these_after(cx, inventory, playbook, nodes, relaxed, &TestHooks::default(), BTreeMap::new()).await
+pub async fn these(
+    cx: &Context,
+    inventory: &Inventory,
+    playbook: &Playbook,
+    nodes: &BTreeSet<NodeName>,
+    relaxed: &BTreeSet<Relax>,
+    test: &TestHooks,
+) -> Result<u8, Failure> {
+    these_after(cx, inventory, playbook, nodes, relaxed, &Manner { test, ..Manner::default() }, BTreeMap::new()).await
 }
 
 /// With what marks in the clusters say is owed.
@@ -70,7 +78,19 @@ pub async fn settling(
     nodes: &BTreeSet<NodeName>,
     owed: BTreeMap<NodeName, History>,
 ) -> Result<u8, Failure> {
-    these_after(cx, inventory, playbook, nodes, &BTreeSet::new(), &TestHooks::default(), owed).await
+    these_after(cx, inventory, playbook, nodes, &BTreeSet::new(), &Manner::default(), owed).await
+}
+
+/// How a person wants to stand by; frozen into the plan, so that a resume does the same.
+struct Manner<'a> {
+    test: &'a TestHooks,
+    ask: bool,
+    pause_after_canary: bool,
+}
+impl Default for Manner<'_> {
+    fn default() -> Self {
+        Manner { test: &TestHooks { kill_at: None }, ask: false, pause_after_canary: false }
+    }
 }
 
 async fn these_after(
@@ -79,7 +99,7 @@ async fn these_after(
     playbook: &Playbook,
     nodes: &BTreeSet<NodeName>,
     relaxed: &BTreeSet<Relax>,
-    test: &TestHooks,
+    manner: &Manner<'_>,
     owed: BTreeMap<NodeName, History>,
 ) -> Result<u8, Failure> {
     let (name, store, clusters) = (&playbook.name, cx.store().await?, clusters_of(inventory, nodes));
@@ -90,9 +110,12 @@ async fn these_after(
         if nodes.len() == 1 { "node" } else { "nodes" },
         crate::model::hostlist::compress(nodes.iter().map(|n| n.0.as_str()))
     ));
-    let plans = plan::make_plans(cx, inventory, playbook, nodes, Some(&*store), relaxed, owed).await?;
+    let mut plans = plan::make_plans(cx, inventory, playbook, nodes, Some(&*store), relaxed, owed).await?;
+    for plan in &mut plans {
+        (plan.ask, plan.pause_after_canary) = (manner.ask, manner.pause_after_canary);
+    }
     let jobs = submit(&*store, plans, &mut locks).await?;
-    let code = launch::all(cx, store.clone(), jobs, test).await?;
+    let code = launch::all(cx, store.clone(), jobs, manner.test).await?;
     give_up(&*store, locks).await;
     Ok(code)
 }

@@ -13,7 +13,7 @@ use crate::{
     },
     event::End,
     inventory::Inventory,
-    model::{Blocker, ClusterName, Member, NodeName},
+    model::{Blocker, ClusterName, LeaseAnswer, Member, NodeName},
     report::status::{self, State, StatusRow},
 };
 use std::{
@@ -50,13 +50,45 @@ async fn once(cx: &Context) -> Result<u8, Failure> {
         unseen = faults;
     }
     status::sort(&mut rows);
+    let locks = locks(cx, inventory.as_ref(), &rows).await?;
     if cx.json {
-        cx.data(&serde_json::json!({ "out": rows, "foreign_looked_at": inventory.is_some(), "unseen": unseen }))?;
+        cx.data(&serde_json::json!({ "out": rows, "foreign_looked_at": inventory.is_some(), "unseen": unseen, "locks": locks }))?;
         return Ok(0);
     }
     out!("{}", status::text(&rows, inventory.is_some(), !unseen.is_empty(), cx.clock.now(), cx.paint()));
+    locks.iter().for_each(|lock| outln!("{}  locked since {} by {}, with no node out", lock.cluster, lock.since, lock.by));
     unseen.iter().for_each(|fault| cx.say(fault));
     Ok(0)
+}
+
+/// A cluster at which somebody works, or has died, without a node that would tell of it.
+#[derive(serde::Serialize)]
+struct BareLock {
+    cluster: ClusterName,
+    by: String,
+    since: String,
+}
+
+async fn locks(cx: &Context, inventory: Option<&Inventory>, rows: &[StatusRow]) -> Result<Vec<BareLock>, Failure> {
+    let told = |cluster: &ClusterName| rows.iter().any(|row| row.cluster == *cluster && row.run.is_some());
+    let mut found: Vec<BareLock> = Vec::new();
+    if cx.store_url()?.exists() {
+        for head in cx.store().await?.runs(&RunFilter { unfinished: true, ..RunFilter::default() }).await? {
+            if let Some(owner) = head.holder.as_ref().filter(|_| !told(&head.cluster)) {
+                found.push(BareLock { by: owner.with(&head.run), since: head.started.to_string(), cluster: head.cluster });
+            }
+        }
+    }
+    for (name, entry) in inventory.iter().flat_map(|i| &i.clusters).filter(|(name, _)| !told(name)) {
+        // One that cannot be asked is named with its nodes already.
+        let Ok(driver) = connect::cluster_of(cx, &inventory.map(|i| i.base.clone()).unwrap_or_default(), name, &entry.setting) else { continue };
+        if let Ok(LeaseAnswer::Held { by, since }) = driver.lease_holder().await
+            && !found.iter().any(|lock| lock.cluster == *name)
+        {
+            found.push(BareLock { cluster: name.clone(), by, since });
+        }
+    }
+    Ok(found)
 }
 
 /// Nodes that runs of this store have out: at work, held, lost with a dead engine, or left out on purpose.
@@ -127,7 +159,7 @@ async fn foreign(cx: &Context, inventory: &Inventory, ours: &[(RunHead, NodeName
 fn out_of(cluster: &ClusterName, member: Member) -> Option<StatusRow> {
     let why = member.out?;
     let (state, next) = match &member.run {
-        Some(run) => (State::Lost, format!("the store of run {run} is elsewhere: pitstop --store … resume {run}")),
+        Some(run) => (State::Lost, format!("the store of run {run} is elsewhere: pitstop --store … resume {run}; or it is gone: pitstop release --from-marks")),
         None => (State::Foreign, "not ours".to_owned()),
     };
     Some(StatusRow { node: member.name, cluster: cluster.clone(), state, since: member.since, run: member.run.map(crate::model::RunId), why, next: Some(next) })

@@ -21,6 +21,8 @@ pub struct Fleet {
     pub nodes: BTreeMap<NodeName, Node>,
     pub stopping: Option<Stop>,
     pub halted: Option<Halt>,
+    /// Resumed after the pause that follows the canaries.
+    pub past_canary: bool,
     pub finished: bool,
     /// When a node of ours last left our own count: what was seen before says nothing about it.
     pub ended_at: Option<Timestamp>,
@@ -79,6 +81,7 @@ impl Fleet {
                 self.nodes = nodes.iter().map(|n| (n.clone(), Node::default())).collect();
             }
             (Event::RunResumed { .. }, _) => {
+                self.past_canary |= matches!(self.halted, Some(Halt::AfterCanary { .. }));
                 (self.stopping, self.halted, self.seen) = (None, None, None);
                 self.nodes.values_mut().for_each(|n| *n = n.resumed(record.at));
             }
@@ -178,7 +181,11 @@ impl Fleet {
             return Err(None); // an earlier wave is still out
         }
         let done = self.nodes.values().filter(|n| n.phase == Phase::Ended(End::Done)).count() as u32;
-        let most = if done < plan.limits.canary { 1 } else { plan.limits.max_unavailable };
+        let canary = if plan.pause_after_canary && !self.past_canary { plan.limits.canary.max(1) } else { plan.limits.canary };
+        let most = if done < canary { 1 } else { plan.limits.max_unavailable };
+        if plan.pause_after_canary && !self.past_canary && done >= canary {
+            return Err(ours.is_empty().then_some(Halt::AfterCanary { done }));
+        }
         let label_full = plan.limits.max_per.iter().any(|(label, most)| {
             let value = |n: &NodeName| plan.nodes.get(n).and_then(|p| p.labels.get(label)).cloned();
             let mine = value(name);
@@ -238,7 +245,7 @@ impl Fleet {
             (None, Some(why @ Halt::FailureBudget { .. })) if left => record(Event::RunHalted { why }),
             (None, _) if !held.is_empty() => record(Event::RunHalted { why: Halt::WaitingForPerson { held } }),
             (None, None) => record(Event::RunFinished),
-            (Some(Halt::Stopped), _) => None,
+            (Some(Halt::Stopped | Halt::AfterCanary { .. }), _) => None,
             (Some(_), _) if out => None,
             (Some(_), _) => record(Event::RunFinished),
             (None, Some(why)) => record(Event::RunHalted { why }),

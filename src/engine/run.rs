@@ -9,11 +9,15 @@ use crate::{
     drivers::cluster::Cluster,
     event::{Decision, Event, Record, Stop},
     kinds,
-    model::{Clock, Fault, FaultKind, LeaseAnswer, NodeName, Outcome, RunId, Span, Timestamp, since},
+    model::{Clock, Fault, FaultKind, LeaseAnswer, NodeName, Outcome, RunId, Skip, Span, Timestamp, since},
     plan::Plan,
     steps::{self, Cx},
 };
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 use tokio::{
     sync::{mpsc, watch},
     task::JoinSet,
@@ -41,7 +45,11 @@ pub struct Engine {
     /// The facts of `run_started` that only the caller knows.
     pub start: Event,
     pub program: String,
+    /// Asks a person about a node, where the plan wants that; blocks until there is an answer.
+    pub confirm: Confirm,
 }
+
+pub type Confirm = Arc<dyn Fn(&NodeName) -> bool + Send + Sync>;
 
 #[derive(Debug, PartialEq, thiserror::Error)]
 pub enum Ended {
@@ -61,6 +69,7 @@ enum Side {
     /// And which of our nodes had last ended when it was asked.
     Seen(Option<Timestamp>, Result<(Vec<(String, String)>, usize), Fault>),
     Renewed(Renewed),
+    Confirmed(NodeName, bool),
 }
 
 /// What the clusters that carry our locks answered.
@@ -96,6 +105,8 @@ impl Engine {
         let mut names: BTreeMap<tokio::task::Id, (NodeName, u32, String, u32)> = BTreeMap::new();
         let mut side: JoinSet<Side> = JoinSet::new();
         let (mut surveying, mut renewing) = (false, false);
+        // Who was asked about, and whom a person agreed to.
+        let (mut asking, mut agreed) = (false, BTreeSet::new());
         let mut look_again_at = Timestamp::MIN;
         let mut renewed_at = self.clock.now();
         // The last answer that it is ours. Past its time somebody else may have it: nothing new is sent until it is ours again.
@@ -113,6 +124,15 @@ impl Engine {
             for command in fleet.decide(&self.plan, now) {
                 match command {
                     Command::WakeAt(at) => wake = wake.min(at),
+                    Command::Record(Event::NodeAdmitted { node, .. }) if self.plan.ask && !agreed.contains(&node) => {
+                        if !std::mem::replace(&mut asking, true) {
+                            let confirm = self.confirm.clone();
+                            side.spawn_blocking(move || {
+                                let yes = confirm(&node);
+                                Side::Confirmed(node, yes)
+                            });
+                        }
+                    }
                     Command::Record(event) => {
                         // Asked here too: what was seen admits for half a minute, and the disk fills meanwhile.
                         let short = if matches!(event, Event::NodeAdmitted { .. }) { short_of_room(&*self.store).await } else { None };
@@ -190,6 +210,16 @@ impl Engine {
                         // Said once, not every time: a full disk is not filled further by saying so.
                         if fleet.blind.as_ref().is_none_or(|(_, said)| *said != why) {
                             self.append(&mut fleet, Event::SightLost { why }).await?;
+                        }
+                    }
+                    Ok(Side::Confirmed(node, true)) => { asking = false; agreed.insert(node); }
+                    Ok(Side::Confirmed(node, false)) => {
+                        asking = false;
+                        let fault = Fault::new(FaultKind::Unwilling, format!("{node} was asked about and not agreed to")).next(format!("pitstop run {} {node}", self.plan.playbook));
+                        let event = Event::NodeSkipped { node, why: Skip::Refused { fault } };
+                        // Meanwhile the run may have been told to stop.
+                        if fleet.check(self.clock.now(), &event).is_ok() {
+                            self.append(&mut fleet, event).await?;
                         }
                     }
                     Ok(Side::Renewed(Renewed::Ours)) => {

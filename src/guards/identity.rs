@@ -108,6 +108,24 @@ mod tests {
     }
 
     #[test]
+    fn inv_01_unreadable_may_be_relaxed_by_name_and_a_contradiction_never() {
+        let node = NodeName("edge-01".into());
+        let relaxed = |mut r: Readings| {
+            r.pins.relaxed = [Relax::Identity].into();
+            r
+        };
+        // The cluster does not say who its node is.
+        assert_eq!(judge(&node, &readings(false, true)).unwrap_err().kind, FaultKind::Unable);
+        assert_eq!(judge(&node, &relaxed(readings(false, true))).unwrap().closed_by, "relaxed by name");
+        let mut swapped = relaxed(readings(false, true));
+        swapped.host = Some(Ok(HostView { identity: Identity { uuid: Some(UUID.replace('4', "5")), ..Identity::default() }, ..HostView::default() }));
+        assert_eq!(judge(&node, &swapped).unwrap_err().kind, FaultKind::Unwilling);
+        let mut silent = relaxed(readings(false, true));
+        silent.bmc = Err(Fault::new(FaultKind::Unknown, "no answer"));
+        assert!(judge(&node, &silent).is_err(), "whose power it is must be said by somebody");
+    }
+
+    #[test]
     fn only_a_cluster_that_schedules_witnesses_emptiness() {
         let node = NodeName("edge-01".into());
         empty::judge(&node, &readings(false, false)).unwrap();

@@ -87,6 +87,8 @@ fn plan(input: &Input<'_>, world: &World<'_>, cluster: &ClusterName, selected: &
         steps,
         forward: number(forward),
         limits: playbook.limits.clone(),
+        ask: false,
+        pause_after_canary: false,
         due: playbook.reasons.clone(),
         nodes: nodes.collect(),
         skipped,

@@ -45,6 +45,12 @@ pub struct Plan {
     /// Where `release … verify` goes on.
     pub verify_at: Option<u32>,
     pub limits: Limits,
+    /// A person is asked before each node.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub ask: bool,
+    /// The run ends after its canaries; a resume takes the others.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub pause_after_canary: bool,
     /// The playbook's reasons, read again after verify.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub due: Vec<Setting>,
@@ -54,6 +60,10 @@ pub struct Plan {
     /// What will stop tonight unless changed, and other things the operator should read.
     #[serde(default)]
     pub notes: Vec<Note>,
+}
+
+fn is_false(flag: &bool) -> bool {
+    !*flag
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

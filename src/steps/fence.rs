@@ -83,7 +83,9 @@ impl Step for Fence {
         let mut seen = cx.read(past).await;
         let power = seen.bmc.as_ref().map_or(Power::Unknown, |b| b.power);
         let off = std::mem::replace(&mut *self.off_before.lock().expect("BUG: poisoned"), power == Power::Off) && power == Power::Off;
-        let on_sent = past.power_acts().any(|d| verb(d) == Some(ResetType::On) && d.may_have_happened());
+        // An earlier run, whose journal is gone, told the cluster: it was off then. On is all that is owed, and nothing is cut off again.
+        let taken_over = past.power_acts().next().is_none() && cx.seats.iter().any(|s| past.loans.iter().any(|l| l.id == told(s)));
+        let on_sent = past.power_acts().any(|d| verb(d) == Some(ResetType::On) && d.may_have_happened()) || (taken_over && power != Power::Off);
         let tell = match Self::to_tell(cx, past) {
             Ok(acts) => acts,
             Err(fault) => return Ok(Next::Hold(fault)),
@@ -149,8 +151,11 @@ impl Step for Fence {
         for (seat, view) in &views {
             let old = before[&seat.cluster.0].as_str();
             match view.boot.as_ref().map(ToString::to_string) {
-                Some(new) if Some(new.as_str()) != old && view.ready => {}
+                // The node itself wrote it there. Whether all of it is as before is asked by verify: with the mark on it, some of it cannot come back.
+                Some(new) if old.is_some_and(|old| new != old) => {}
                 Some(_) if view.ready && old.is_none() => {}
+                // The machine that runs now is the one that its cluster tells of.
+                Some(new) if taken_over && matches!(&seen.host, Some(Ok(host)) if new == host.boot_id) => {}
                 _ => return Ok(wait(format!("cluster {}", seat.cluster), "does not tell of a new boot yet")),
             }
             if let Some(loan) = past.loans.iter().find(|l| l.id == told(seat)) {

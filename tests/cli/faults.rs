@@ -49,6 +49,7 @@ const NOT_BEGUN: [(&str, &str); 2] = [("edge-03", "waiting"), ("edge-04", "waiti
 
 #[test]
 fn what_cannot_be_trusted_is_refused_before_anything_is_touched() {
+    let vergeos = thread::spawn(|| Demo::run(&["--cluster", "vergeos", "--fault", "shifted-row"]));
     let demos = side_by_side(&["bmc-silent", "wrong-bmc", "shifted-row"]);
     let silent = &demos["bmc-silent"];
     judge(silent, 5, &[("edge-02", "refused")]);
@@ -64,6 +65,11 @@ fn what_cannot_be_trusted_is_refused_before_anything_is_touched() {
     let shifted = &demos["shifted-row"];
     judge(shifted, 5, &[("edge-02", "refused"), ("edge-03", "refused"), ("edge-04", "refused")]);
     shifted.said.says("the host and the BMC at 127.0.1.4 belong to edge-03");
+
+    // There the cluster knows its nodes by their BMCs alone.
+    let shifted = vergeos.join().unwrap();
+    judge(&shifted, 5, &[("vault-02", "refused"), ("vault-03", "refused"), ("vault-04", "refused")]);
+    shifted.said.says("the BMC at 127.0.1.4 is not this machine's: cluster says BMC address 127.0.1.3");
 }
 
 #[test]

@@ -30,6 +30,20 @@ pub fn cordon(lab: &Lab, node: &str, cordoned: bool) {
     });
 }
 
+/// As if the time of the lock had passed that a dead run left in the cluster.
+pub fn expire_lock(lab: &Lab) {
+    let config = fs::read_to_string(lab.path("kubeconfig")).unwrap();
+    let leases = get(lab, "/apis/coordination.k8s.io/v1/leases");
+    let ours = leases["items"].as_array().unwrap().iter().find(|l| l["metadata"]["name"] == "pitstop").unwrap();
+    let url = format!("{}/apis/coordination.k8s.io/v1/namespaces/{}/leases/pitstop", field(&config, "server"), text(&ours["metadata"]["namespace"]));
+    let client = client(&fs::read(lab.path("ca.pem")).unwrap());
+    block(async {
+        let patch = client.patch(url).bearer_auth(field(&config, "token")).header("content-type", "application/merge-patch+json");
+        let answer = patch.body("{\"spec\":{\"renewTime\":\"2001-01-01T00:00:00.000000Z\"}}").send().await.unwrap();
+        assert!(answer.status().is_success(), "{}", answer.text().await.unwrap());
+    });
+}
+
 /// What the API server shows.
 pub fn get(lab: &Lab, path: &str) -> Value {
     let config = fs::read_to_string(lab.path("kubeconfig")).unwrap();

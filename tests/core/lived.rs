@@ -50,6 +50,8 @@ fn plan(c: &mut Choices) -> Plan {
         steps: KINDS.iter().map(|kind| step(kind, c)).collect(),
         forward: FORWARD as u32,
         verify_at: Some(3),
+        ask: false,
+        pause_after_canary: c.one_in(4),
         due: vec![],
         limits: Limits {
             max_unavailable: 1 + c.roll(3) as u32,

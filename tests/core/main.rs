@@ -97,6 +97,7 @@ fn whatever_happens_no_rule_is_broken_and_every_run_comes_to_rest() {
         "no room",
         "person",
         "stopped",
+        "after the canary",
         "finished",
         "resumed",
         "blind",

@@ -33,6 +33,7 @@ pub struct Rules {
     halted: Option<Halt>,
     blind: bool,
     seen: Option<(Timestamp, Vec<(String, String)>)>,
+    past_canary: bool,
     finished: bool,
     pub covered: BTreeSet<&'static str>,
 }
@@ -40,7 +41,17 @@ pub struct Rules {
 impl Rules {
     pub fn new(plan: &Plan) -> Rules {
         let nodes = plan.nodes.keys().map(|n| (n.clone(), Told::default())).collect();
-        Rules { plan: plan.clone(), nodes, stopping: false, halted: None, blind: false, seen: None, finished: false, covered: BTreeSet::new() }
+        Rules {
+            plan: plan.clone(),
+            nodes,
+            stopping: false,
+            halted: None,
+            blind: false,
+            seen: None,
+            past_canary: false,
+            finished: false,
+            covered: BTreeSet::new(),
+        }
     }
 
     /// Asserts that this record may follow what was told, then takes it in.
@@ -51,6 +62,7 @@ impl Rules {
         }
         match &record.event {
             Event::RunResumed { .. } => {
+                self.past_canary |= matches!(self.halted, Some(Halt::AfterCanary { .. }));
                 (self.stopping, self.halted, self.seen) = (false, None, None);
                 self.covered.insert("resumed");
             }
@@ -62,6 +74,7 @@ impl Rules {
                     Halt::WindowClosed { .. } => "window",
                     Halt::WaitingForPerson { .. } => "person",
                     Halt::Stopped => "stopped",
+                    Halt::AfterCanary { .. } => "after the canary",
                 });
                 self.halted = Some(why.clone());
             }
@@ -101,6 +114,8 @@ impl Rules {
         let known: Vec<_> = out.iter().copied().chain([name]).filter_map(seat).collect();
         let others = seen.iter().filter(|(member, _)| !known.contains(member)).count();
         let done = self.nodes.values().filter(|n| n.ended == Some(End::Done)).count() as u32;
+        let looked = self.past_canary || !self.plan.pause_after_canary;
+        assert!(looked || done < limits.canary.max(1), "{name} is admitted before anybody looked at the canary");
         let most = if done < limits.canary { 1 } else { limits.max_unavailable } as usize;
         assert!(out.len() + others < most, "{name} admitted beside {out:?} and {others} others, limit {most}");
         // However it is counted: nobody who is really out is forgotten.

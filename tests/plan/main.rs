@@ -111,6 +111,16 @@ fn values_that_two_machines_share_prove_nothing_unless_pinned() {
     let fault = says(&fleet, 1, "not proven");
     assert_eq!(fault.kind, FaultKind::Unable);
     assert!(fault.to_string().contains("which other nodes say too"), "{fault}");
+    // By name a person may say who it is, and plan repeats what was not proven; nobody may say so of a contradiction.
+    fleet.node(1).relaxed.insert(Relax::Identity);
+    let relaxed = plan(&fleet);
+    assert_eq!(relaxed.nodes[&name(1)].expect.chain.as_deref().map(|c| c.starts_with("relaxed by name")), Some(true));
+    assert!(relaxed.notes.iter().any(|n| n.text.contains("relaxed by name (identity)")), "{:?}", relaxed.notes);
+    fleet.view(1).identity = identity(1);
+    fleet.host(1).identity = identity(9);
+    assert_eq!(refused(&plan(&fleet), 1).kind, FaultKind::Unwilling);
+    fleet.view(1).identity = cloned.clone();
+    fleet.node(1).relaxed.clear();
     // A pin needs something to agree with.
     fleet.host(1).identity = identity(1);
     fleet.node(1).trust.identity = Some(identity(1));

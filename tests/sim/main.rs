@@ -112,6 +112,8 @@ fn plan(case: &Case) -> Plan {
         steps,
         forward: 6 + more,
         verify_at: Some(3 + more),
+        ask: false,
+        pause_after_canary: false,
         due: vec![],
         limits: Limits {
             max_unavailable: case.max_unavailable,
@@ -203,6 +205,7 @@ impl Sim {
                 nodes: self.plan.nodes.keys().cloned().collect(),
             },
             program: "sim".into(),
+            confirm: Arc::new(|_| true),
         };
         let limit = match cut {
             Cut::Never => Duration::from_secs(7 * 86_400),
