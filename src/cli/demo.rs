@@ -21,7 +21,9 @@ pub async fn run(cx: &Context, args: Demo) -> Result<u8, Failure> {
     let lab = setup::start(&dir, &order).await.map_err(|e| Failure::new(CONFIGURATION, format!("the lab cannot start in {}: {e}", dir.display())))?;
     cx.say(&format!("Simulated: a rack of {NODES} machines in this process, a hundred times as fast as life."));
     let clusters = only.map_or("Kubernetes, VergeOS", |kind| kind.name);
-    cx.say(&format!("Real: every byte between pitstop and them, over HTTPS (Redfish, {clusters}), RMCP+ and SSH on loopback sockets."));
+    let by_commands = if clusters == "command" { "; the cluster is asked by real commands" } else { "" };
+    let clusters = if by_commands.is_empty() { format!(", {clusters}") } else { String::new() };
+    cx.say(&format!("Real: every byte between pitstop and them, over HTTPS (Redfish{clusters}), RMCP+ and SSH on loopback sockets{by_commands}."));
     let mut global = cx.global.clone();
     global.inventory = Some(lab.inventory.clone());
     global.store = Some(format!("sqlite:{}", dir.join("pitstop.db").display()));

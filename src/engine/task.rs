@@ -8,8 +8,6 @@ use serde_json::Value;
 use std::{sync::Arc, time::Duration};
 use tokio::sync::{mpsc, oneshot, watch};
 
-/// Between two looks.
-const POLL: Span = Span::seconds(2);
 /// However much the lab scales time, a look is not repeated in a tighter loop than this.
 const SHORTEST: Duration = Duration::from_millis(15);
 
@@ -96,7 +94,7 @@ impl Run {
             if self.clock.now() >= self.deadline {
                 return Ok(self.out_of_time(&told));
             }
-            tokio::time::sleep(self.cx.time.of(POLL).max(SHORTEST)).await;
+            tokio::time::sleep(self.cx.time.of(self.cx.look_every()).max(SHORTEST)).await;
         }
     }
 

@@ -40,9 +40,9 @@ fn closed(node: &NodeName, readings: &Readings) -> Result<Chain, Fault> {
         .map_err(|f| Fault { what: format!("{node}: {}", f.what), ..f })
 }
 
-/// Keeps the kind: a witness that does not answer is a reason to wait, one that refuses us is not.
+/// Keeps the kind: a witness that does not answer, or would not just now (429, 503), is a reason to wait; one that refuses us is not.
 fn failed(node: &NodeName, who: &str, fault: &Fault) -> Fault {
-    let kind = if fault.kind == FaultKind::Invalid { FaultKind::Unknown } else { fault.kind };
+    let kind = if matches!(fault.kind, FaultKind::Invalid | FaultKind::Unwilling) { FaultKind::Unknown } else { fault.kind };
     Fault { kind, what: format!("{node}: {who} cannot be read"), causes: vec![fault.to_string()], next: fault.next.clone() }
 }
 
@@ -105,6 +105,24 @@ mod tests {
         };
         assert!(judge(&node, &vouched(false)).is_err());
         judge(&node, &vouched(true)).unwrap();
+    }
+
+    #[test]
+    fn a_witness_that_is_busy_is_waited_for_and_one_that_refuses_us_is_not() {
+        let node = NodeName("edge-01".into());
+        for (said, judged) in [
+            (FaultKind::Unwilling, FaultKind::Unknown),
+            (FaultKind::Unreachable, FaultKind::Unreachable),
+            (FaultKind::Unknown, FaultKind::Unknown),
+            (FaultKind::Denied, FaultKind::Denied),
+        ] {
+            let mut r = readings(false, true);
+            r.clusters[0].1 = Err(Fault::new(said, "HTTP 429"));
+            assert_eq!(judge(&node, &r).unwrap_err().kind, judged);
+            let mut r = readings(true, true);
+            r.bmc = Err(Fault::new(said, "HTTP 503"));
+            assert_eq!(judge(&node, &r).unwrap_err().kind, judged);
+        }
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! The cluster systems the lab can put up, a row each. To add one: write its server, a function like those below that starts it, and a row of `KINDS`.
-use super::{faults::Fault, kubernetes, openvcloud, palette, rack::Rack, tls::Tls, vergeos};
+use super::{command, faults::Fault, kubernetes, openvcloud, palette, rack::Rack, tls::Tls, vergeos};
 use std::{
     fs,
     future::Future,
@@ -36,6 +36,7 @@ pub const KINDS: &[Kind] = &[
     },
     Kind { name: "vergeos", cluster: "vault", up: vergeos, services: &[], tools: &[] },
     Kind { name: "palette", cluster: "dc", up: palette, services: &[], tools: &[] },
+    Kind { name: "command", cluster: "rig", up: command, services: &[], tools: &[] },
     Kind { name: "node_maintenance", cluster: "metal", up: node_maintenance, services: &[], tools: &[] },
 ];
 
@@ -104,14 +105,31 @@ fn node_maintenance(site: Site<'_>, listener: TcpListener) -> io::Result<Up> {
 fn vergeos(site: Site<'_>, listener: TcpListener) -> io::Result<Up> {
     let api_key = site.secret("vergeos-key")?;
     let inventory = format!(
-        "[clusters.{}.vergeos]\nurl = \"https://{}\"\napi_key = {{ file = \"../secrets/vergeos-key\" }}\ntls = {{ ca_file = \"../ca.pem\" }}\n\n",
+        "[clusters.{}.vergeos]\nurl = \"https://{}\"\napi_key = {{ file = \"../secrets/vergeos-key\" }}\ntls = {{ ca_file = \"../ca.pem\" }}\n\
+         # Its hours are a hundred times as short.\nrequests_per_hour = 100000\n\n",
         site.cluster,
         listener.local_addr()?
     );
-    let nodes = site.members.iter().map(|m| vergeos::NodeSpec::new(&m.name, &m.name, &m.bmc.to_string())).collect();
+    let mut nodes: Vec<vergeos::NodeSpec> = site.members.iter().map(|m| vergeos::NodeSpec::new(&m.name, &m.name, &m.bmc.to_string())).collect();
+    if let Some(second) = nodes.get_mut(1).filter(|_| site.faults.contains(&Fault::Cluster("pinned-vm"))) {
+        let (pinned, off) = (format!("pinned-{}", second.name), format!("off-{}", second.name));
+        second.vms.push(vergeos::VmSpec { movable: false, ..vergeos::VmSpec::new(&pinned) });
+        second.vms.push(vergeos::VmSpec { running: false, ..vergeos::VmSpec::new(&off) });
+    }
     let creds = vergeos::Creds { api_key, username: "admin".into(), password: random() };
-    let setup = vergeos::Setup { nodes, creds, shape: vergeos::Shape::default(), faults: vergeos::Faults::default() };
+    let setup = vergeos::Setup { nodes, creds, shape: vergeos::Shape::default(), faults: vergeos::Faults::default(), asked: Default::default() };
     Ok(Up { inventory, files: Vec::new(), server: Box::pin(vergeos::serve(site.rack, setup, listener, Some(site.tls))) })
+}
+
+/// No server: a script and its files, in `command/`.
+fn command(site: Site<'_>, _: TcpListener) -> io::Result<Up> {
+    let token = site.secret("rackctl-token")?;
+    let asked = [("resolve", "nodes"), ("status", "status"), ("workloads", "running"), ("enter", "drain"), ("leave", "undrain")];
+    let commands: String = asked.iter().map(|(name, verb)| format!("{name} = [\"../command/rackctl\", \"{verb}\"]\n")).collect();
+    let inventory = format!("[clusters.{}.command]\n{commands}env = {{ RACKCTL_TOKEN = {{ file = \"../secrets/rackctl-token\" }} }}\n\n", site.cluster);
+    let names: Vec<String> = site.members.into_iter().map(|m| m.name).collect();
+    let world = command::World::new(site.rack, &names, site.dir.join("command"), &token)?;
+    Ok(Up { inventory, files: Vec::new(), server: Box::pin(world.serve()) })
 }
 
 fn palette(site: Site<'_>, listener: TcpListener) -> io::Result<Up> {

@@ -1,5 +1,6 @@
 //! A simulated rack in this process, on loopback sockets and real protocols. It knows nothing of the engine.
 pub mod clusters;
+pub mod command;
 pub mod faults;
 pub mod flash;
 pub mod ipmi;

@@ -11,7 +11,7 @@ use crate::{
     due::Due,
     guards::{self, Permit, Pins, Readings, moment, readings},
     kinds::Kind,
-    model::{Act, Blocker, ClusterName, DataStore, Fault, FaultKind, Loan, LoanId, NodeName, Past, ResetType, Started, TimeScale, Timestamp},
+    model::{Act, Blocker, ClusterName, DataStore, Fault, FaultKind, Loan, LoanId, NodeName, Past, ResetType, Span, Started, TimeScale, Timestamp},
 };
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -97,6 +97,10 @@ impl Cx {
     pub fn seat(&self, cluster: &str) -> Result<&Seat, Fault> {
         let wrong = || Fault::new(FaultKind::Invalid, format!("BUG: {} is not in cluster {cluster}", self.node));
         self.seats.iter().find(|s| s.cluster.0 == cluster).ok_or_else(wrong)
+    }
+    /// Between two looks: as the most reluctant of its clusters asks for.
+    pub fn look_every(&self) -> Span {
+        self.seats.iter().map(|seat| seat.driver.look_every()).max().unwrap_or(Span::seconds(2))
     }
     /// Every witness afresh; what the host said before our own first rung silenced it is carried over.
     pub async fn read(&self, past: &Past) -> Readings {

@@ -28,6 +28,8 @@ use std::{
 const AT_ONCE: usize = 128;
 /// Drivers bound every exchange themselves; this only ends a look that one of them forgot to.
 const LIMIT: Duration = Duration::from_secs(90);
+/// Between the tries of a read that the cluster could answer and would not just then, as a busy one says (429, 503): one such answer refuses no plan.
+const AGAIN: [Duration; 3] = [Duration::from_millis(500), Duration::from_millis(1500), Duration::from_secs(3)];
 
 /// What a survey may look through. A client that could not be made (a secret that is missing) refuses its node, not the survey.
 #[derive(Default)]
@@ -119,13 +121,13 @@ async fn cluster(name: &ClusterName, driver: Result<&Arc<dyn Cluster>, &Fault>) 
         Ok(driver) => driver,
         Err(fault) => return unseen(fault.clone()),
     };
-    let reached = match limited(&format!("cluster {name}"), driver.probe()).await {
+    let reached = match patiently(&format!("cluster {name}"), || driver.probe()).await {
         Ok(reached) => reached,
         Err(fault) => return unseen(fault),
     };
     let holder = async { if reached.lease { Some(limited(&format!("the lock in cluster {name}"), driver.lease_holder()).await) } else { None } };
     let list = format!("the list of nodes of cluster {name}");
-    let (members, holder) = futures::join!(limited(&list, driver.members()), holder);
+    let (members, holder) = futures::join!(patiently(&list, || driver.members()), holder);
     let mut warnings = reached.warnings;
     let held_by = match holder {
         Some(Ok(LeaseAnswer::Held { by, since })) => Some(format!("{by} since {since}")),
@@ -144,7 +146,7 @@ async fn look(name: &NodeName, node: &NodeDoors, doors: &Doors, now: Timestamp, 
     let seats = join_all(node.seats.iter().map(|(cluster, here)| async move {
         let seen = match clusters.get(cluster) {
             Some(Ok(driver)) => {
-                let seen = limited(&format!("{here} in cluster {cluster}"), driver.look(here, ask)).await;
+                let seen = patiently(&format!("{here} in cluster {cluster}"), || driver.look(here, ask)).await;
                 let stop = ask.how == How::Stop && !driver.can_stop();
                 seen.map(|mut view| {
                     view.impossible
@@ -251,6 +253,16 @@ async fn reasons(name: &NodeName, node: &NodeDoors, ways: &[WaySeen], view: Opti
         bmc.close().await;
     }
     seen
+}
+
+async fn patiently<T, F: Future<Output = Result<T, Fault>>>(what: &str, read: impl Fn() -> F) -> Result<T, Fault> {
+    for wait in AGAIN {
+        match limited(what, read()).await {
+            Err(fault) if fault.kind == FaultKind::Unwilling => tokio::time::sleep(wait).await,
+            answer => return answer,
+        }
+    }
+    limited(what, read()).await
 }
 
 async fn limited<T>(what: &str, reading: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {

@@ -30,6 +30,17 @@ fn vergeos() {
 }
 
 #[test]
+fn palette() {
+    whole_chain("palette", "dc-");
+}
+
+/// Behind five commands of an operator: a script that knows the machines by files alone.
+#[test]
+fn command() {
+    whole_chain("command", "rig-");
+}
+
+#[test]
 fn openvcloud() {
     let demo = whole_chain("openvcloud", "cpu-");
     // The uptime monitor shuts down what falls silent too soon after it was ENABLED: it found nothing to do.

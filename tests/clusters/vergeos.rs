@@ -17,6 +17,9 @@ use std::{
 };
 use tokio::{io::AsyncReadExt, net::TcpListener};
 
+mod flow;
+mod rows;
+
 const KEY: &str = "lab-key-0123456789";
 
 struct Given;
@@ -56,6 +59,7 @@ struct Lab {
     rack: Rack,
     log: Log,
     faults: Faults,
+    asked: Arc<Mutex<Vec<String>>>,
     url: String,
     dir: tempfile::TempDir,
     pin: String,
@@ -78,9 +82,9 @@ async fn lab(change: impl FnOnce(&mut Setup)) -> Lab {
     let rack = rack(&log);
     let nodes = (1..=3).map(|n| NodeSpec::new(&format!("node{n}"), &format!("m{n}"), &format!("192.0.2.1{n}"))).collect();
     let creds = Creds { api_key: KEY.into(), username: "admin".into(), password: "pw".into() };
-    let mut setup = Setup { nodes, creds, shape: Shape::default(), faults: Faults::default() };
+    let mut setup = Setup { nodes, creds, shape: Shape::default(), faults: Faults::default(), asked: Default::default() };
     change(&mut setup);
-    let faults = setup.faults.clone();
+    let (faults, asked) = (setup.faults.clone(), setup.asked.clone());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("https://{}", listener.local_addr().unwrap());
     let tls = Tls::new();
@@ -89,7 +93,7 @@ async fn lab(change: impl FnOnce(&mut Setup)) -> Lab {
     let pin = tls.fingerprint().to_owned();
     tokio::spawn(rack.clone().keep_ticking());
     tokio::spawn(vergeos::serve(rack.clone(), setup, listener, Some(tls)));
-    Lab { rack, log, faults, url, dir, pin }
+    Lab { rack, log, faults, asked, url, dir, pin }
 }
 
 fn driver(url: &str, dir: &std::path::Path, more: Value) -> Result<Arc<dyn Cluster>, Fault> {
@@ -344,7 +348,7 @@ async fn what_cannot_move_is_named_in_the_plan_or_stopped_and_started_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_vm_that_blocks_is_named_while_it_waits() {
-    let pinned = VmSpec { movable: false, method: "live", name: "pinned".into() };
+    let pinned = VmSpec { movable: false, method: "live", ..VmSpec::new("pinned") };
     let lab = lab(|setup| setup.nodes[0].vms.push(pinned)).await;
     let driver = lab.driver();
     // Someone entered it by hand.

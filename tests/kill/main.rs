@@ -5,6 +5,7 @@
 mod case;
 mod firmware;
 mod lab;
+mod stopped;
 
 use case::Case;
 use lab::{Kill, Lab};

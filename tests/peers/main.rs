@@ -10,4 +10,5 @@ mod rmcp_replay;
 mod ssh;
 mod ssh_many;
 mod systemd;
+mod vergeos;
 mod vouched;

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use serde_json::Value;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+pub mod command;
 mod https;
 mod kube_api;
 pub mod kubernetes;
@@ -24,6 +25,7 @@ pub const KINDS: &[Kind<dyn ClusterConfig>] = &[
     Kind::of::<vergeos::Config>(),
     Kind::of::<palette::Config>(),
     Kind::of::<openvcloud::Config>(),
+    Kind::of::<command::Config>(),
     Kind::of::<none::Config>(),
     // line 2: `Kind::of::<<name>::Config>(),`
 ];
@@ -96,6 +98,10 @@ pub trait Cluster: Send + Sync {
     /// How long an emptied node is left alone before its power may be touched: OpenvCloud's uptime monitor would act on what it last knew.
     fn settles_for(&self) -> Span {
         Span::default()
+    }
+    /// How long to leave it in peace between two looks at a node: longer where the system counts requests.
+    fn look_every(&self) -> Span {
+        Span::seconds(2)
     }
     /// The stores the cluster itself knows that keep data on this node (Rook, Longhorn, vSAN, ALBA), with their own word on losing it. Reads only.
     async fn stores(&self, _node: &str) -> Result<Vec<DataStore>, Fault> {

@@ -7,6 +7,8 @@ use std::{
 
 const FIRST: Duration = Duration::from_secs(2);
 const LONGEST: Duration = Duration::from_secs(60);
+/// Where the server itself says that it may be asked again at once.
+const AT_ONCE: Duration = Duration::from_millis(50);
 
 #[derive(Default)]
 pub struct Pause(Mutex<State>);
@@ -38,10 +40,11 @@ impl Pause {
     }
     fn refused_at(&self, retry_after: Option<&str>, now: Instant, jitter: Duration) {
         let mut state = self.state();
-        let doubled = (FIRST * 2u32.pow(state.refused.min(10))).min(LONGEST);
         let asked = retry_after.and_then(|s| s.trim().parse().ok()).map(Duration::from_secs);
+        let first = asked.map_or(FIRST, |asked| asked.clamp(AT_ONCE, FIRST));
+        let doubled = (first * 2u32.pow(state.refused.min(10))).min(LONGEST);
         state.refused += 1;
-        state.until = Some(now + asked.unwrap_or(doubled).max(doubled).min(LONGEST * 10) + jitter);
+        state.until = Some(now + asked.unwrap_or_default().max(doubled).min(LONGEST * 10) + jitter.min(doubled / 4));
     }
 
     pub fn answered(&self) {
@@ -74,5 +77,9 @@ mod tests {
         assert!(!open(&pause, 59_999), "a date is not understood: our own pause");
         pause.answered();
         assert!(open(&pause, 0));
+        pause.refused_at(Some("0"), t0, none);
+        assert!(!open(&pause, 49) && open(&pause, 50), "it knows best, the first time");
+        pause.refused_at(Some("0"), t0, none);
+        assert!(!open(&pause, 99) && open(&pause, 100));
     }
 }

@@ -63,6 +63,8 @@ pub struct Setup {
     pub creds: Creds,
     pub shape: Shape,
     pub faults: Faults,
+    /// Every request, in its order: method, path and query as they were sent.
+    pub asked: Arc<Mutex<Vec<String>>>,
 }
 
 struct Server {
@@ -118,6 +120,8 @@ fn refuse(status: u16, text: &str) -> Response {
 
 async fn handle(State(server): State<Arc<Server>>, method: Method, uri: Uri, headers: HeaderMap, body: Bytes) -> Response {
     let faults = &server.setup.faults;
+    let asked = format!("{method} {}", uri.path_and_query().map_or("", |p| p.as_str()));
+    server.setup.asked.lock().expect("BUG: a holder of the record panicked").push(asked);
     if faults.throttle.load(Ordering::Relaxed) {
         return ([("retry-after", "10")], refuse(429, "too many requests")).into_response();
     }

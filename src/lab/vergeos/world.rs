@@ -26,12 +26,13 @@ impl NodeSpec {
 pub struct VmSpec {
     pub name: String,
     pub movable: bool,
+    pub running: bool,
     /// `auto`: entering maintenance powers it off if it cannot move; `live`: it blocks.
     pub method: &'static str,
 }
 impl VmSpec {
     pub fn new(name: &str) -> VmSpec {
-        VmSpec { name: name.into(), movable: true, method: "auto" }
+        VmSpec { name: name.into(), movable: true, running: true, method: "auto" }
     }
 }
 
@@ -137,7 +138,13 @@ impl World {
         let mut nodes = Vec::new();
         for (key, spec) in (1..).zip(specs) {
             for vm in &spec.vms {
-                vms.push(Vm { spec: vm.clone(), key: vms.len() as u32 + 1, home: key, node: Some(key), run: Run::Running });
+                vms.push(Vm {
+                    spec: vm.clone(),
+                    key: vms.len() as u32 + 1,
+                    home: key,
+                    node: Some(key),
+                    run: if vm.running { Run::Running } else { Run::Stopped },
+                });
             }
             let boot_id = rack.seen(&spec.machine).map(|m| m.boot_id).unwrap_or_default();
             // Up for a while already, not all since the same second.

@@ -11,15 +11,18 @@ use crate::{
     model::{Act, Connect, DataStore, Fault, FaultKind, LeaseAnswer, Loan, Member, NodeView, Repeat, SecretRef, Span},
 };
 use async_trait::async_trait;
+use budget::Budget;
 use rest::{Auth, Failure, Rest};
-use rows::{Key, MACHINE, Machine, NODE, Node, TIER, Tier, VM, Vm};
+use rows::{Key, LINE, Line, MACHINE, Machine, NODE, Node, TIER, Tier, VM, Vm};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::{sync::Arc, time::Duration};
 use view::Seen;
 
+mod budget;
 mod rest;
 mod rows;
+mod tiers;
 mod view;
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -40,6 +43,12 @@ pub struct Config {
     /// For one request.
     #[serde(default = "request_timeout")]
     pub request_timeout: Span,
+    /// What one account may ask within an hour. Looks become rarer as it is used up.
+    #[serde(default = "requests_per_hour")]
+    pub requests_per_hour: u32,
+}
+fn requests_per_hour() -> u32 {
+    1000
 }
 fn request_timeout() -> Span {
     Span::seconds(30)
@@ -66,6 +75,9 @@ impl kinds::Config<dyn ClusterConfig> for Config {
         if let Tls::Sha256(pin) = &self.tls {
             crate::wire::pin::fingerprint(pin)?;
         }
+        if self.requests_per_hour < 100 {
+            return Err("`requests_per_hour` must be at least 100: one look at a node takes four".into());
+        }
         if self.request_timeout.0.is_zero() { Err("`request_timeout` must be longer than nothing".into()) } else { Ok(()) }
     }
     fn make(self) -> Box<dyn ClusterConfig> {
@@ -76,7 +88,7 @@ impl kinds::Config<dyn ClusterConfig> for Config {
 impl ClusterConfig for Config {
     fn connect(&self, cx: &Connect) -> Result<Arc<dyn Cluster>, Fault> {
         let auth = self.auth().map_err(|why| Fault::new(FaultKind::Invalid, why))?;
-        let rest = Rest::new(&self.url, auth, &self.tls, self.request_timeout, cx)?;
+        let rest = Rest::new(&self.url, auth, &self.tls, self.request_timeout, Budget::new(self.requests_per_hour), cx)?;
         Ok(Arc::new(VergeOs { rest, insecure: self.tls == Tls::Insecure }))
     }
 }
@@ -134,6 +146,12 @@ impl VergeOs {
         let filter = format!("node eq {}", key.0);
         let rows = self.rest.get("machine_status", &[("filter", &filter), ("fields", MACHINE)]).await?;
         Ok(rows.iter().map(Machine::of).filter(|m| m.node.is_none() || m.node.as_ref() == Some(key)).collect())
+    }
+
+    /// What the machines' logs say while they move: progress for people, never a proof. A log that cannot be read takes nothing away.
+    async fn lines(&self) -> Vec<Line> {
+        let asked = self.rest.get("machine_logs", &[("sort", "-timestamp"), ("limit", "50"), ("fields", LINE)]).await;
+        asked.map(|rows| rows::lines(&rows)).unwrap_or_default()
     }
 
     async fn tiers(&self) -> Result<Result<Vec<Tier>, String>, Failure> {
@@ -211,10 +229,12 @@ impl Cluster for VergeOs {
     async fn look(&self, node: &str, ask: &Ask) -> Result<NodeView, Fault> {
         // The node's state first: if it was in maintenance before the tables were read, nothing has come since.
         let (node, peers) = self.node(node).await?;
+        // In maintenance its own copies are away anyhow, and nothing asks about them before it is back.
+        let tiers = if node.maintenance { Ok(Vec::new()) } else { self.tiers().await? };
         let machines = self.machines(node.key()).await?;
         let vms = self.vms().await?;
-        let tiers = self.tiers().await?;
-        Ok(view::view(&Seen { node, peers, machines, vms, tiers }, ask.unmovable))
+        let lines = if view::moving(&node) { self.lines().await } else { Vec::new() };
+        Ok(view::view(&Seen { node, peers, machines, vms, tiers, lines }, ask.unmovable))
     }
 
     async fn act(&self, node: &str, act: &Act, _: &Ask) -> Result<(), Fault> {
@@ -232,9 +252,13 @@ impl Cluster for VergeOs {
         }
     }
 
+    fn look_every(&self) -> Span {
+        self.rest.budget.look_every()
+    }
+
     async fn stores(&self, node: &str) -> Result<Vec<DataStore>, Fault> {
         let (node, _) = self.node(node).await?;
-        Ok(view::stores(&node, &self.tiers().await?))
+        Ok(tiers::stores(&node, &self.tiers().await?))
     }
 
     fn give_back(&self, _: &str, loan: &Loan) -> Act {

@@ -1,5 +1,9 @@
 //! The REST exchange with VergeOS: one request, bounded in time and size, its failure turned into a `Fault`.
-use super::super::https::{self, LARGEST, Tls, base_of, encoded, shortened};
+use super::super::{
+    https::{self, LARGEST, Tls, base_of, encoded, shortened},
+    pause::Pause,
+};
+use super::budget::Budget;
 use crate::model::{Connect, Fault, FaultKind, SecretRef, Span};
 use reqwest::{Client, Method, StatusCode};
 use serde_json::Value;
@@ -15,6 +19,8 @@ pub struct Rest {
     base: String,
     auth: Auth,
     cx: Connect,
+    pause: Pause,
+    pub budget: Budget,
 }
 
 /// A fault, and the HTTP status where the server gave one.
@@ -29,10 +35,10 @@ impl From<Failure> for Fault {
 }
 
 impl Rest {
-    pub fn new(url: &str, auth: Auth, tls: &Tls, limit: Span, cx: &Connect) -> Result<Rest, Fault> {
+    pub fn new(url: &str, auth: Auth, tls: &Tls, limit: Span, budget: Budget, cx: &Connect) -> Result<Rest, Fault> {
         let base = base_of(url).map_err(|why| Fault::new(FaultKind::Invalid, why))?;
         let client = https::client(&base, tls, limit, cx)?;
-        let rest = Rest { client, base, auth, cx: cx.clone() };
+        let rest = Rest { client, base, auth, cx: cx.clone(), pause: Pause::default(), budget };
         rest.authorized(rest.client.get(&rest.base)).map(drop)?; // a missing secret is said now
         Ok(rest)
     }
@@ -75,6 +81,7 @@ impl Rest {
 
     async fn exchange(&self, method: Method, url: &str, body: Option<&Value>, what: &str) -> Result<Value, Failure> {
         let write = method != Method::GET;
+        self.pause.over(what).map_err(|fault| Failure { status: None, fault })?;
         let fault = |kind: FaultKind| Fault::new(kind, what);
         let lost = |e: reqwest::Error| {
             let kind = match () {
@@ -89,9 +96,15 @@ impl Rest {
             request = request.json(body);
         }
         let request = self.authorized(request).map_err(|fault| Failure { status: None, fault })?;
+        self.budget.spend();
         let mut response = request.send().await.map_err(lost)?;
         let status = response.status();
         let wait = response.headers().get("retry-after").and_then(|v| v.to_str().ok()).map(str::to_owned);
+        if status.as_u16() == 429 {
+            self.pause.refused(wait.as_deref());
+        } else {
+            self.pause.answered();
+        }
         let mut bytes = Vec::new();
         // The status line alone answers a write; the body of a read has to be whole.
         loop {

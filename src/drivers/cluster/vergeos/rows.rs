@@ -127,6 +127,32 @@ impl Vm {
     }
 }
 
+/// A line of a machine's log.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Line {
+    pub machine: Key,
+    pub level: String,
+    pub text: String,
+    /// Microseconds, by the system's clock.
+    pub at: i64,
+}
+
+pub const LINE: &str = "$key,machine,level,text,timestamp";
+
+/// The newest first; without what is half an hour older than the newest, which belongs to another time. Only the system's own clock is asked.
+pub fn lines(rows: &[Value]) -> Vec<Line> {
+    const RECENT: i64 = 30 * 60 * 1_000_000;
+    let line = |row: &Value| {
+        let at = row["timestamp"].as_i64().or_else(|| row["timestamp"].as_str()?.parse().ok())?;
+        Some(Line { machine: Key::of(&row["machine"])?, level: word(row, "level"), text: text(row, "text")?, at })
+    };
+    let mut lines: Vec<Line> = rows.iter().filter_map(line).filter(|l| !matches!(l.level.as_str(), "debug" | "audit")).collect();
+    lines.sort_by_key(|l| std::cmp::Reverse(l.at));
+    let newest = lines.first().map_or(0, |l| l.at);
+    lines.retain(|l| l.at > newest.saturating_sub(RECENT));
+    lines
+}
+
 /// A storage tier of the vSAN.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Tier {

@@ -1,6 +1,9 @@
 //! From rows to a judgement: pure.
-use super::rows::{Key, Machine, Node, Tier, Vm, runs};
-use crate::model::{Act, Blocker, Boot, DataStore, Identity, Loan, LoanId, Member, NodeView, Repeat, Unmovable, Workload};
+use super::{
+    rows::{Key, Line, Machine, Node, Tier, Vm, runs},
+    tiers::tiers_not_well,
+};
+use crate::model::{Act, Blocker, Boot, Identity, Loan, LoanId, Member, NodeView, Repeat, Unmovable, Workload};
 use serde_json::json;
 
 /// One look: the node, and what the other tables say.
@@ -15,12 +18,15 @@ pub struct Seen {
     pub vms: Vec<Vm>,
     /// Err: this version has no such table.
     pub tiers: Result<Vec<Tier>, String>,
+    /// The machines' logs, newest first: read while it is on its way only.
+    pub lines: Vec<Line>,
 }
 
 /// Something that runs on the node, by every table that says so.
 struct Guest<'a> {
     kind: &'static str,
     name: String,
+    machine: Option<Key>,
     vm: Option<&'a Vm>,
     leaving: bool,
     stuck: Option<String>,
@@ -47,6 +53,7 @@ fn guests(seen: &Seen) -> Vec<Guest<'_>> {
                 name: vm.map(|vm| vm.name.clone()).or_else(|| m.name.clone()).unwrap_or_else(unnamed),
                 leaving: leaving || matches!(m.status.as_str(), "stopping" | "hibernating"),
                 stuck: (m.migratable == Some(false)).then(|| why_stuck(vm)),
+                machine: m.machine.clone(),
                 vm,
             }
         })
@@ -54,7 +61,14 @@ fn guests(seen: &Seen) -> Vec<Guest<'_>> {
     // By machine, not by name: two VMs may share a name.
     let known = |vm: &Vm| seen.machines.iter().any(|m| m.machine.is_some() && m.machine == vm.machine && runs(m.running, &m.status));
     for vm in seen.vms.iter().filter(|vm| vm.node.as_ref() == here && runs(None, &vm.status) && !known(vm)) {
-        guests.push(Guest { kind: "vm", name: vm.name.clone(), vm: Some(vm), leaving: MOVING.contains(&vm.status.as_str()), stuck: None });
+        guests.push(Guest {
+            kind: "vm",
+            name: vm.name.clone(),
+            machine: vm.machine.clone(),
+            vm: Some(vm),
+            leaving: MOVING.contains(&vm.status.as_str()),
+            stuck: None,
+        });
     }
     guests
 }
@@ -108,8 +122,11 @@ pub fn view(seen: &Seen, unmovable: Unmovable) -> NodeView {
         return view;
     }
     if under_way || entering {
-        view.blockers.push(Blocker::new(&node.name, format!("is entering maintenance (status {})", shown(node))));
-        view.blockers.extend(guests.iter().filter_map(|g| g.stuck.as_ref().map(|why| Blocker::new(format!("{} {}", g.kind, g.name), why))));
+        let log = said(seen, node.machine.as_ref()).map(|line| format!("; {line}")).unwrap_or_default();
+        view.blockers.push(Blocker::new(&node.name, format!("is entering maintenance (status {}){log}", shown(node))));
+        let why = |g: &Guest| g.stuck.clone().into_iter().chain(said(seen, g.machine.as_ref())).collect::<Vec<_>>().join("; ");
+        let told = guests.iter().map(|g| (g, why(g))).filter(|(_, why)| !why.is_empty());
+        view.blockers.extend(told.map(|(g, why)| Blocker::new(format!("{} {}", g.kind, g.name), why)));
         return view;
     }
     if status != "running" {
@@ -118,6 +135,18 @@ pub fn view(seen: &Seen, unmovable: Unmovable) -> NodeView {
     }
     before_entering(seen, &guests, unmovable, tiers, &mut view);
     view
+}
+
+/// Its last line, or its last complaint where there is one.
+fn said(seen: &Seen, machine: Option<&Key>) -> Option<String> {
+    let mut own = seen.lines.iter().filter(|l| Some(&l.machine) == machine);
+    let complaint = own.clone().find(|l| matches!(l.level.as_str(), "error" | "critical" | "warning"));
+    complaint.or_else(|| own.next()).map(|l| format!("{}: {}", l.level, l.text))
+}
+
+/// On its way into maintenance.
+pub fn moving(node: &Node) -> bool {
+    node.maintenance && node.status != "maintenance" || MOVING.contains(&node.status.as_str())
 }
 
 /// In service: may it enter, and what has to go first?
@@ -217,37 +246,6 @@ fn shown(node: &Node) -> String {
     }
 }
 
-/// Why the tier would not bear the loss of a node. A status that says more than `online` and nothing of redundancy is not taken for redundant.
-fn not_well(tier: &Tier) -> Option<String> {
-    match (tier.status.as_str(), tier.redundant) {
-        ("online" | "", Some(true)) => None,
-        ("" | "online", Some(false)) => Some("not redundant".to_owned()),
-        ("online" | "", None) => Some("does not say whether it is redundant".to_owned()),
-        (status, _) => Some(status.to_owned()),
-    }
-}
-
-fn tiers_not_well(tiers: &Result<Vec<Tier>, String>) -> Vec<Blocker> {
-    tiers.iter().flatten().filter_map(|tier| not_well(tier).map(|why| Blocker::new(format!("vSAN tier {}", tier.name), why))).collect()
-}
-
-/// What the tiers say about losing this node. Every tier of its cluster keeps a part of its data here.
-pub fn stores(node: &Node, tiers: &Result<Vec<Tier>, String>) -> Vec<DataStore> {
-    let store = |name: String, refuses: Vec<String>, rebuilding: Vec<String>| DataStore { kind: "vsan".into(), name, refuses, rebuilding };
-    let tiers = match tiers {
-        Ok(tiers) => tiers,
-        Err(why) => return vec![store("tiers".into(), vec![format!("its redundancy cannot be read: {why}")], Vec::new())],
-    };
-    let here = tiers.iter().filter(|t| t.cluster.is_none() || node.cluster.is_none() || t.cluster == node.cluster);
-    here.map(|tier| {
-        let why: Vec<String> = not_well(tier).into_iter().collect();
-        let rebuilds = matches!(tier.status.as_str(), "repairing" | "verifying" | "initializing");
-        let name = format!("tier {}", tier.name);
-        if rebuilds { store(name, Vec::new(), why) } else { store(name, why, Vec::new()) }
-    })
-    .collect()
-}
-
 fn notes(seen: &Seen, guests: &[Guest<'_>]) -> Vec<String> {
     let mut notes = Vec::new();
     let moving = guests.iter().filter(|g| g.stuck.is_none()).count();
@@ -335,6 +333,7 @@ mod tests {
             machines: vec![machine(31, "running", true), machine(102, "running", false)],
             vms: vec![vm(31, 2, "running"), vm(32, 1, "running"), vm(33, 2, "stopped")],
             tiers: online(),
+            lines: vec![],
         }
     }
     fn objects(blockers: &[Blocker]) -> Vec<&str> {
@@ -445,27 +444,6 @@ mod tests {
         assert!(view(&Seen { node: node(2, "maintenance", true), tiers, ..in_service() }, Unmovable::Refuse).ready);
         let unread = view(&Seen { tiers: Err("404".into()), ..in_service() }, Unmovable::Refuse);
         assert!(unread.notes.iter().any(|n| n.contains("cannot be read")) && unread.moves.len() == 1);
-    }
-
-    #[test]
-    fn every_tier_of_its_cluster_is_a_store() {
-        for (status, redundant, bears, rebuilds) in [
-            ("online", Some(true), true, false),
-            ("", Some(true), true, false),
-            ("online", Some(false), false, false),
-            ("online", None, false, false),
-            ("", None, false, false),
-            ("repairing", Some(true), false, true),
-            ("verifying", Some(true), false, true),
-            ("outofspace", Some(true), false, false),
-            ("noredundant", None, false, false),
-            ("some-new-word", Some(true), false, false),
-        ] {
-            let all = stores(&node(2, "maintenance", true), &Ok(vec![tier(status, redundant), Tier { cluster: key(9), ..tier("offline", None) }]));
-            assert_eq!(all.len(), 1, "the tiers of another cluster keep nothing here");
-            assert_eq!((all[0].bears_it(), !all[0].rebuilding.is_empty()), (bears, rebuilds), "{status} {redundant:?} {all:?}");
-        }
-        assert!(!stores(&node(2, "maintenance", true), &Err("404".into()))[0].bears_it(), "unread is not redundant");
     }
 
     #[test]
