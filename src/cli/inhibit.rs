@@ -3,6 +3,7 @@
 use std::{
     os::unix::process::CommandExt,
     process::{Child, Command, Stdio},
+    time::Duration,
 };
 
 pub struct Inhibitor(Option<Child>);
@@ -22,7 +23,15 @@ impl Drop for Inhibitor {
     fn drop(&mut self) {
         if let Some(child) = &mut self.0 {
             drop(child.stdin.take());
-            child.wait().ok(); // it ends with its input; one that could not start has ended
+            // It ends with its input. One that still asks a bus which does not answer is not waited for.
+            for _ in 0..20 {
+                if !matches!(child.try_wait(), Ok(None)) {
+                    return;
+                }
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            child.kill().ok(); // it may have ended just now
+            child.wait().ok();
         }
     }
 }
