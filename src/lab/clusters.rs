@@ -38,6 +38,7 @@ pub const KINDS: &[Kind] = &[
     Kind { name: "palette", cluster: "dc", up: palette, services: &[], tools: &[] },
     Kind { name: "command", cluster: "rig", up: command, services: &[], tools: &[] },
     Kind { name: "node_maintenance", cluster: "metal", up: node_maintenance, services: &[], tools: &[] },
+    Kind { name: "kubevirt", cluster: "virt", up: kubevirt, services: &[], tools: &[] },
 ];
 
 /// By its name, or what to say about it.
@@ -81,13 +82,22 @@ impl Site<'_> {
 }
 
 fn kubernetes(site: Site<'_>, listener: TcpListener) -> io::Result<Up> {
+    plain(site, listener, Default::default())
+}
+
+/// No kind of its own to the driver: Kubernetes with VMs.
+fn kubevirt(site: Site<'_>, listener: TcpListener) -> io::Result<Up> {
+    plain(site, listener, kubernetes::addons::Addons { kubevirt: true, ..Default::default() })
+}
+
+fn plain(site: Site<'_>, listener: TcpListener, addons: kubernetes::addons::Addons) -> io::Result<Up> {
     let token = random();
     let address: SocketAddr = listener.local_addr()?;
     secret(&site.dir.join("kubeconfig"), &kubernetes::kubeconfig(site.cluster, address, &site.tls, &token))?;
     let inventory = format!("[clusters.{}.kubernetes]\nkubeconfig = \"../kubeconfig\"\n\n", site.cluster);
     let members = site.members.iter().map(|m| (m.name.clone(), m.name.clone())).collect();
     let Site { rack, tls, .. } = site;
-    Ok(Up { inventory, files: Vec::new(), server: Box::pin(async move { kubernetes::serve(rack, members, listener, &tls, &token).await }) })
+    Ok(Up { inventory, files: Vec::new(), server: Box::pin(async move { kubernetes::serve_with(rack, members, listener, &tls, &token, addons).await }) })
 }
 
 /// Watched for a second instead of thirty: the driver knows nothing of scaled time.

@@ -151,6 +151,9 @@ fn steps(written: &[StepInput]) -> (Vec<PlannedStep>, usize) {
     if written.iter().any(|s| super::verdict::dark(&s.step)) {
         preflight.body["dark"] = Value::Bool(true);
     }
+    if !written.iter().any(|s| super::verdict::empties(&s.step)) {
+        preflight.body["stays"] = Value::Bool(true);
+    }
     let mut steps = vec![PlannedStep { step: preflight, timeout: usual_limit(PREFLIGHT), attempts: 1, on_failure: first }];
     steps.extend(written.iter().enumerate().map(|(i, s)| planned(i, s)));
     let forward = steps.len();

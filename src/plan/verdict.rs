@@ -28,8 +28,13 @@ pub struct World<'a> {
     dark: bool,
     /// It is cut off without being asked to leave: only a dead one.
     fences: bool,
+    /// Nothing in it empties a node or touches power: what cannot leave may stay.
+    stays: bool,
 }
 
+pub(super) fn empties(step: &Setting) -> bool {
+    ["evacuate", "reset", "firmware", "fence"].contains(&step.kind.as_str())
+}
 /// A step that is for such nodes.
 pub(super) fn dark(step: &Setting) -> bool {
     step.kind == "fence" || (step.kind == "reset" && step.body.get("verb").is_some_and(|v| v == "On"))
@@ -45,6 +50,7 @@ impl<'a> World<'a> {
             powers: input.playbook.name.is_empty() || steps().any(|s| ["reset", "firmware", "pause"].contains(&s.kind.as_str())),
             dark: steps().any(dark),
             fences: steps().any(|s| s.kind == "fence"),
+            stays: !input.playbook.name.is_empty() && !steps().any(empties),
             clears_boot: steps().any(|s| s.body.get("boot_override").is_some_and(|v| v == "clear")),
         }
     }
@@ -213,7 +219,7 @@ impl<'a> World<'a> {
                     }
                 }
             }
-            if !view.impossible.is_empty() && !self.fences {
+            if !view.impossible.is_empty() && !self.fences && !self.stays {
                 let fault = Fault::new(FaultKind::Unwilling, format!("{} cannot be emptied", seat.node));
                 let vms = view.impossible.iter().any(|b| b.object.starts_with("vm "));
                 let next = match vms {

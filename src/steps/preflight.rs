@@ -15,16 +15,20 @@ pub struct Config {
     /// A node that is dark or dead is what this run is for: its own step judges how it is.
     #[serde(default)]
     pub dark: bool,
+    /// Nothing that follows empties the node or touches its power: what cannot leave may stay.
+    #[serde(default)]
+    pub stays: bool,
 }
 impl kinds::Config<dyn Step> for Config {
     const NAME: &'static str = "preflight";
     const ABOUT: &'static str = "reads every witness again before the node is touched; always first, never written";
     fn make(self) -> Box<dyn Step> {
-        Box::new(Preflight { dark: self.dark })
+        Box::new(Preflight { dark: self.dark, stays: self.stays })
     }
 }
 struct Preflight {
     dark: bool,
+    stays: bool,
 }
 
 /// Pure. `out_already`: an earlier run left the node out, so being out is no surprise.
@@ -89,7 +93,10 @@ pub fn waits_or_holds(fault: Fault) -> Next {
 #[async_trait]
 impl Step for Preflight {
     async fn look(&self, cx: &Cx, past: &Past, _: Timestamp) -> Result<Next, Fault> {
-        let seen = cx.read(past).await;
+        let mut seen = cx.read(past).await;
+        if self.stays {
+            seen.clusters.iter_mut().filter_map(|(_, view)| view.as_mut().ok()).for_each(|view| view.impossible.clear());
+        }
         if self.dark {
             return Ok(dark(cx, &seen));
         }

@@ -4,7 +4,7 @@ use crate::{
     due::{DueAnswer, DueProbe, Served},
     guards::{self, Readings},
     kinds,
-    model::{Act, Blocker, Fault, FaultKind, HostView, Past, Power, Repeat, ResetType, Span, Timestamp, since},
+    model::{Act, Blocker, Boot, Fault, FaultKind, HostView, Loan, Past, Power, Repeat, ResetType, Span, Timestamp, since},
 };
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -75,7 +75,12 @@ pub fn judge(cx: &Cx, seen: &Readings, past: &Past) -> Result<(), Next> {
             Ok(view) => view,
             Err(fault) => return wait(&format!("cluster {cluster}"), fault.to_string()),
         };
+        // Left by a run that died before any reset, as its mark in the cluster says: what runs there was never asked to leave, or has not left.
+        let taken_in =
+            |l: &Loan| l.to == cluster.0 && serde_json::from_value::<Boot>(l.before["boot"].clone()).is_ok_and(|boot| Some(&boot) == view.boot.as_ref());
+        let never_reset = past.inherited && !past.power_touched() && past.loans.iter().any(taken_in);
         if !past.loans.is_empty()
+            && !never_reset
             && let Some(work) = view.workloads.iter().find(|w| !w.leaving)
         {
             return Err(Next::Hold(Fault::new(FaultKind::Unwilling, format!("{} {} runs on {} before it was enabled", work.kind, work.name, cx.node))));

@@ -1,13 +1,18 @@
 //! The kubernetes driver against the lab's API server, and against a real one where `PITSTOP_TEST_KUBECONFIG` names it.
-mod answers;
+pub mod answers;
 mod deadlocks;
 mod entering;
 mod evictions;
 mod filters;
+mod kubeconfig;
 mod lab;
+mod place;
 mod real;
+mod server;
 mod storage;
+mod two_minutes;
 
+use super::operators;
 use pitstop::{
     drivers::cluster::{Ask, Cluster, KINDS},
     kinds,
@@ -34,7 +39,7 @@ impl Secrets for NoSecrets {
 }
 
 /// The driver, made as the inventory makes it.
-fn connect(dir: &Path, more: Value) -> Arc<dyn Cluster> {
+pub fn connect(dir: &Path, more: Value) -> Arc<dyn Cluster> {
     rustls::crypto::ring::default_provider().install_default().ok(); // another test was first
     let mut body = json!({ "kubeconfig": "kubeconfig" });
     body.as_object_mut().unwrap().extend(more.as_object().cloned().unwrap_or_default());
@@ -121,7 +126,7 @@ impl Lab {
 }
 
 /// Another client than the driver: it prepares and it judges.
-struct Http {
+pub struct Http {
     client: reqwest::Client,
     url: String,
     token: String,

@@ -1,4 +1,6 @@
 //! reference §10: VMs over both kinds of cluster, a test per row of its tables, against the lab's KubeVirt.
+mod texts;
+
 use super::operators::{Lab, ask, blocked, empty, give_back, until, work};
 use pitstop::{
     drivers::cluster::{Ask, Cluster},

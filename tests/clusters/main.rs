@@ -8,4 +8,5 @@ mod openvcloud;
 mod operators;
 mod palette;
 mod probe;
+mod rows;
 mod vergeos;

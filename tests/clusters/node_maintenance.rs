@@ -1,4 +1,5 @@
 //! The node_maintenance driver against the lab's operator: the whole life of a node, and a test for every row of what can be in its way.
+mod fields;
 mod rows;
 mod webhook;
 
@@ -107,4 +108,45 @@ async fn a_cluster_without_the_operator_says_what_to_do() {
     let fault = driver(&lab).probe().await.err().unwrap();
     assert_eq!(fault.kind, FaultKind::Unable);
     assert!(fault.what.contains("no NodeMaintenance") && fault.next.unwrap().contains("kubernetes"), "{}", fault.what);
+}
+
+/// What the operator does not look at is looked at all the same, by what plain Kubernetes uses.
+#[tokio::test]
+async fn shared_volumes_rivals_quorum_and_stores_are_looked_at_here_too() {
+    let lab = lab(2).await;
+    let (cluster, run) = (driver(&lab), ask("run-1"));
+    let nobody = pitstop::drivers::cluster::Ask::default();
+    // Feasibility.
+    let view = cluster.look("edge-01", &nobody).await.unwrap();
+    assert!(view.notes.iter().any(|n| n.contains("its pods request 0.")) && view.impossible.is_empty(), "{view:#?}");
+    // A rival.
+    lab.send("PATCH", "/api/v1/nodes/edge-01", json!({ "metadata": { "annotations": { "weave.works/kured-reboot-in-progress": "x" } } })).await;
+    let view = cluster.look("edge-01", &nobody).await.unwrap();
+    assert!(blocked(&view).contains("kured: is rebooting edge-01") && !view.impossible.is_empty(), "{view:#?}");
+    lab.send("PATCH", "/api/v1/nodes/edge-01", json!({ "metadata": { "annotations": { "weave.works/kured-reboot-in-progress": null } } })).await;
+    // etcd: one of two never goes.
+    let label = |value: Value| json!({ "metadata": { "labels": { "node-role.kubernetes.io/etcd": value } } });
+    for node in ["edge-01", "edge-02"] {
+        lab.send("PATCH", &format!("/api/v1/nodes/{node}"), label(json!("true"))).await;
+    }
+    let view = cluster.look("edge-01", &run).await.unwrap();
+    assert!(blocked(&view).contains("etcd") && !view.impossible.is_empty(), "{view:#?}");
+    for node in ["edge-01", "edge-02"] {
+        lab.send("PATCH", &format!("/api/v1/nodes/{node}"), label(Value::Null)).await;
+    }
+    // A volume that still hangs on it when its pods have gone.
+    lab.send("POST", "/api/v1/persistentvolumes", json!({ "metadata": { "name": "pv-7" }, "spec": {} })).await;
+    let attachment = json!({ "metadata": { "name": "csi-1" }, "spec": { "attacher": "csi.example", "nodeName": "edge-01", "source": { "persistentVolumeName": "pv-7" } }, "status": { "attached": true } });
+    assert_eq!(lab.send("POST", "/apis/storage.k8s.io/v1/volumeattachments", attachment).await.0, 201);
+    let loans = work(&*cluster, "edge-01", &run, |v| blocked(v).contains("volume pv-7: still attached to the node")).await;
+    assert!(!empty(&cluster.look("edge-01", &run).await.unwrap()));
+    lab.send("DELETE", "/apis/storage.k8s.io/v1/volumeattachments/csi-1", Value::Null).await;
+    until(&*cluster, "edge-01", &run, "empty", empty).await;
+    assert!(lab.node("edge-01").await["metadata"]["annotations"][marks::WAS_FIT].is_string(), "the picture for after the boot");
+    // What the node says is owed, for whoever has no store.
+    let owed: Vec<String> = driver(&lab).marked("edge-01").await.unwrap().unwrap().into_iter().map(|l| l.owed).collect();
+    assert_eq!(owed, loans.iter().map(|l| l.owed.clone()).collect::<Vec<_>>());
+    assert!(cluster.stores("edge-01").await.unwrap().is_empty(), "none is installed here");
+    give_back(&*cluster, "edge-01", &loans, &run).await;
+    assert!(lab.node("edge-01").await["metadata"]["annotations"][marks::WAS_FIT].is_null());
 }

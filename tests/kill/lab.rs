@@ -19,11 +19,21 @@ impl Lab {
     }
 
     pub fn start_with(nodes: usize, faults: &[&str]) -> Lab {
+        Lab::put_up(nodes, faults, &[])
+    }
+
+    /// One cluster of this kind alone.
+    pub fn start_of(kind: &str, nodes: usize, faults: &[&str]) -> Lab {
+        Lab::put_up(nodes, faults, &["--cluster", kind])
+    }
+
+    fn put_up(nodes: usize, faults: &[&str], more: &[&str]) -> Lab {
         let dir = tempfile::tempdir().unwrap();
         let process = Command::new(env!("CARGO_BIN_EXE_pitstop"))
             .args(["lab", "--nodes", &nodes.to_string(), "--dir"])
             .arg(dir.path().join("lab"))
             .args(faults.iter().flat_map(|fault| ["--fault", fault]))
+            .args(more)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
@@ -44,7 +54,9 @@ impl Lab {
     /// What the rack itself has written down, from line `from` on.
     pub fn record(&self, from: usize) -> Vec<Value> {
         let text = fs::read_to_string(self.path("lab/rack.jsonl")).unwrap();
-        text.lines().skip(from).map(|line| serde_json::from_str(line).unwrap()).collect()
+        // A line that is being written is none yet.
+        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+        whole.lines().skip(from).map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
     pub fn store(&self, name: &str) -> Store<'_> {

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on may panic")]
 mod case;
 mod firmware;
+mod kubernetes;
 mod lab;
 mod stopped;
 

@@ -67,15 +67,17 @@ impl kinds::Config<dyn ClusterConfig> for Config {
 impl ClusterConfig for Config {
     fn connect(&self, cx: &Connect) -> Result<Arc<dyn Cluster>, Fault> {
         let access = Access { kubeconfig: cx.path(&self.kubeconfig), context: self.context.clone(), limit: self.request_timeout.0 };
-        Ok(Arc::new(Kubernetes { api: Api::new(access)?, config: self.clone(), heartbeats: Heartbeats::default(), known: look::Known::default() }))
+        let api = Arc::new(Api::new(access)?);
+        Ok(Arc::new(Kubernetes { api, config: self.clone(), heartbeats: Heartbeats::default(), around: Around::default(), drains: look::Drains::default() }))
     }
 }
 
 struct Kubernetes {
-    api: Api,
+    api: Arc<Api>,
     config: Config,
     heartbeats: Heartbeats,
-    known: look::Known,
+    around: Around,
+    drains: look::Drains,
 }
 
 /// What an act of this driver says in its `args`.
@@ -123,7 +125,7 @@ impl Cluster for Kubernetes {
             warnings.push("TLS is not verified: the kubeconfig says insecure-skip-tls-verify".into());
         }
         let mut rights = self.rights();
-        match self.rights_there().await {
+        match rights_there(&self.api).await {
             Ok(more) => rights.extend(more),
             Err(f) if matches!(f.kind, FaultKind::Unable | FaultKind::Denied) => warnings.push(format!("what is installed there could not be asked for: {f}")),
             Err(f) => return Err(f),
@@ -177,12 +179,18 @@ impl Cluster for Kubernetes {
 
     async fn marked(&self, node: &str) -> Result<Option<Vec<Loan>>, Fault> {
         let Some((kube, _)) = KubeNode::read(&self.api, node).await? else { return Ok(Some(Vec::new())) };
-        let Some(run) = kube.run().map(|run| RunId(run.to_owned())) else { return Ok(Some(Vec::new())) };
+        let mut owed = kubevirt::marked(&self.api, node, kube.run().is_some()).await?;
+        owed.iter_mut().for_each(|loan| loan.to = CLUSTER.into());
+        let Some(run) = kube.run().map(|run| RunId(run.to_owned())) else { return Ok(Some(owed)) };
         // A mark without its other half: what was before is unknown, and left cordoned is the least harm.
         let was = kube.was_unschedulable().unwrap_or(true);
-        let cordoned = hands::cordon(node, was, &Ask { run: Some(run), ..Ask::default() });
+        let mut cordoned = hands::cordon(node, was, &Ask { run: Some(run), ..Ask::default() });
+        if let Some(loan) = &mut cordoned.borrows {
+            loan.before["boot"] = json!(boot_when_taken(&kube));
+        }
         let tainted = self.fenced(node).filter(|_| kube.is_out_of_service());
-        Ok(Some([Some(cordoned), tainted].into_iter().flatten().filter_map(|act| act.borrows).collect()))
+        // In the order in which they were taken: the node's own comes back last.
+        Ok(Some([Some(cordoned), tainted].into_iter().flatten().filter_map(|act| act.borrows).chain(owed).collect()))
     }
 
     fn give_back(&self, node: &str, loan: &Loan) -> Act {
@@ -257,27 +265,6 @@ impl Kubernetes {
             Right { name: marks::PROGRAM, ..right("get", "coordination.k8s.io", "leases", own) },
             Right { name: marks::PROGRAM, ..right("update", "coordination.k8s.io", "leases", own) },
         ]
-    }
-
-    /// What is needed only where these are installed: to see who would fight us, and what keeps data.
-    async fn rights_there(&self) -> Result<Vec<Right<'_>>, Fault> {
-        let mut rights: Vec<Right<'_>> = kubevirt::rights(&self.api).await?;
-        for (group, resources) in [
-            ("metal3.io", &["baremetalhosts"][..]),
-            ("remediation.medik8s.io", &["nodehealthchecks"]),
-            ("nodemaintenance.medik8s.io", &["nodemaintenances"]),
-            ("ceph.rook.io", &["cephclusters"]),
-            ("longhorn.io", &["volumes", "replicas", "nodes"]),
-        ] {
-            if self.api.has_group(group).await? {
-                rights.extend(resources.iter().map(|resource| Right { verb: "list", group, resource, namespace: None, name: "" }));
-            }
-        }
-        if self.api.has_group("ceph.rook.io").await? {
-            rights.push(Right { verb: "list", group: "apps", resource: "deployments", namespace: None, name: "" });
-            rights.push(Right { verb: "get", group: "", resource: "configmaps", namespace: None, name: "rook-ceph-pdbstatemap" });
-        }
-        Ok(rights)
     }
 }
 

@@ -136,7 +136,9 @@ impl Control {
     }
 
     fn ready_nodes(&self, store: &Store) -> Vec<String> {
-        let usable = |n: &Value| ready(n) == Some("True") && n["spec"]["unschedulable"] != true;
+        // No pod here tolerates anything.
+        let tainted = |n: &Value| n["spec"]["taints"].as_array().is_some_and(|t| t.iter().any(|t| t["effect"] == "NoSchedule"));
+        let usable = |n: &Value| ready(n) == Some("True") && n["spec"]["unschedulable"] != true && !tainted(n);
         store.all("nodes").filter(|(_, n)| usable(n)).map(|(k, _)| k.name.clone()).collect()
     }
 
@@ -350,17 +352,27 @@ pub fn budgets(store: &mut Store) {
         let spec = &budget["spec"];
         let covered = |k: &Key, p: &Value| k.namespace == key.namespace && pod::selected(p, &spec["selector"]) && !spec["selector"].is_null();
         let healthy = store.all("pods").filter(|(k, p)| covered(k, p) && pod::ready(p) && !pod::leaving(p)).count() as i64;
+        let count = store.all("pods").filter(|(k, p)| covered(k, p)).count() as i64;
         let sets = ["replicasets", "statefulsets"].into_iter().flat_map(|plural| store.all(plural));
         let of_sets = |(k, s): &(&Key, &Value)| k.namespace == key.namespace && pod::selected(&s["spec"]["template"], &spec["selector"]);
-        let expected: i64 = sets.filter(of_sets).map(|(_, s)| s["spec"]["replicas"].as_i64().unwrap_or(1)).sum();
+        let scale: i64 = sets.filter(of_sets).map(|(_, s)| s["spec"]["replicas"].as_i64().unwrap_or(1)).sum();
+        // As in life: with a number of pods that must stay, nobody asks their controllers.
+        let expected = if spec["minAvailable"].is_number() { count } else { scale };
         let desired = match (spec["minAvailable"].as_i64(), spec["maxUnavailable"].as_i64()) {
             (Some(min), _) => min,
             (None, Some(max)) => (expected - max).max(0),
             _ => expected,
         };
         let allowed = if expected > 0 { (healthy - desired).max(0) } else { 0 };
-        let status =
-            json!({ "currentHealthy": healthy, "desiredHealthy": desired, "expectedPods": expected, "disruptionsAllowed": allowed, "observedGeneration": 1 });
+        // A share of what an owner without a scale wants cannot be computed.
+        let scaled = |p: &Value| matches!(pod::owner(p, "kind"), "ReplicaSet" | "StatefulSet");
+        let odd = !spec["minAvailable"].is_number() && store.all("pods").any(|(k, p)| covered(k, p) && !pod::owner(p, "kind").is_empty() && !scaled(p));
+        let status = if odd {
+            let why = json!({ "type": "DisruptionAllowed", "status": "False", "reason": "SyncFailed", "message": "its pods' owner does not implement the scale subresource" });
+            json!({ "currentHealthy": 0, "desiredHealthy": 0, "expectedPods": 0, "disruptionsAllowed": 0, "observedGeneration": 1, "conditions": [why] })
+        } else {
+            json!({ "currentHealthy": healthy, "desiredHealthy": desired, "expectedPods": expected, "disruptionsAllowed": allowed, "observedGeneration": 1 })
+        };
         if budget["status"] != status {
             store.edit(&key, |b| b["status"] = status);
         }

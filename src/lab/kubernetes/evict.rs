@@ -12,6 +12,12 @@ pub fn evict(server: &Server, key: &Key, body: &Value, dry: bool) -> Result<Valu
         return Err(failure(400, "BadRequest", "name in URL does not match name in Eviction object"));
     }
     let mut store = server.store();
+    if store.get(&Key::new("namespaces", "", &*key.namespace)).is_some_and(|n| n["status"]["phase"] == "Terminating") {
+        let text = format!("unable to create new content in namespace {0} because it is being terminated", key.namespace);
+        let mut refused = failure(403, "Forbidden", &text);
+        refused.body["details"] = json!({ "causes": [{ "reason": "NamespaceTerminating", "message": format!("namespace {} is being terminated", key.namespace), "field": "metadata.namespace" }] });
+        return Err(refused);
+    }
     // Counted afresh: two evictions in one tick must not both spend the last disruption.
     control::budgets(&mut store);
     let p = store.get(key).ok_or_else(|| failure(404, "NotFound", &format!("pods \"{}\" not found", key.name)))?;
@@ -52,7 +58,11 @@ fn within(key: &Key, budget: &Value, ready: bool) -> Result<(), Refused> {
         return Ok(());
     }
     let mut refused = failure(429, "TooManyRequests", "Cannot evict pod as it would violate the pod's disruption budget.");
+    let failed = budget["status"]["conditions"].as_array().into_iter().flatten().find(|c| c["reason"] == "SyncFailed").map(|c| c["message"].clone());
     let text = format!("The disruption budget {} needs {desired} healthy pods and has {healthy} currently", key.name);
+    let text = failed.map_or(text, |why| {
+        format!("The disruption budget {} does not allow evicting pods currently because it failed sync: {}", key.name, why.as_str().unwrap_or("?"))
+    });
     refused.body["details"] = json!({ "causes": [{ "reason": "DisruptionBudget", "message": text }] });
     Err(refused)
 }

@@ -1,13 +1,14 @@
 //! One exchange with a Kubernetes API server: kubeconfig, credentials, a limit on every call, answers turned into faults.
-use super::answer;
+use super::{answer, watch::Listed};
 use crate::model::{Fault, FaultKind, Timestamp, marks::PROGRAM};
+use futures::Stream;
 use kube::{
     Client, Config,
     client::Body,
     config::{KubeConfigOptions, Kubeconfig},
     core::{
-        Request,
-        params::{DeleteParams, GetParams, ListParams, Patch, PatchParams, PostParams, Preconditions},
+        Request, WatchEvent,
+        params::{DeleteParams, GetParams, ListParams, Patch, PatchParams, PostParams, Preconditions, WatchParams},
         response::Status,
     },
 };
@@ -305,17 +306,31 @@ impl Api {
     }
 
     async fn whole<T: DeserializeOwned>(&self, what: &str, path: &str, params: ListParams) -> Result<(Vec<T>, Option<Timestamp>), Fault> {
-        let (items, date) = self.paged(what, path, params).await?;
+        let Listed { items, date, .. } = self.paged(what, path, params).await?;
         let parse =
             |item| serde_json::from_value(item).map_err(|e| Fault::new(FaultKind::Invalid, format!("{what}: an item that makes no sense")).caused_by(&e));
         Ok((items.into_iter().map(parse).collect::<Result<_, _>>()?, date))
     }
 
-    pub async fn pages(&self, what: &str, path: &str, fields: Option<&str>) -> Result<(Vec<Value>, Option<Timestamp>), Fault> {
+    /// A whole list as it came, with the version from which a watch goes on.
+    pub async fn listed(&self, what: &str, path: &str, fields: Option<&str>) -> Result<Listed, Fault> {
         self.paged(what, path, ListParams { field_selector: fields.map(str::to_owned), ..ListParams::default() }).await
     }
 
-    async fn paged(&self, what: &str, path: &str, params: ListParams) -> Result<(Vec<Value>, Option<Timestamp>), Fault> {
+    /// What happens to such objects from `version` on. Only that the server begins to answer has a limit here.
+    pub async fn watch(&self, path: &str, fields: Option<&str>, version: &str) -> Result<impl Stream<Item = kube::Result<WatchEvent<Value>>> + use<>, Fault> {
+        let what = format!("watch {path}");
+        let params = WatchParams { field_selector: fields.map(str::to_owned), ..WatchParams::default() };
+        let request = Request::new(path).watch(&params, version).map_err(|e| Fault::new(FaultKind::Invalid, format!("{what}: not a request")).caused_by(&e))?;
+        let made = self.made().await?;
+        match timeout(self.access.limit, made.client.request_events::<Value>(request)).await {
+            Err(_) => Err(Fault::new(FaultKind::Unreachable, format!("{what}: no answer within {:?}", self.access.limit))),
+            Ok(Err(error)) => Err(broken(&what, &made.url, error)),
+            Ok(Ok(events)) => Ok(events),
+        }
+    }
+
+    async fn paged(&self, what: &str, path: &str, params: ListParams) -> Result<Listed, Fault> {
         let mut params = params.limit(PAGE);
         let mut all = Vec::new();
         loop {
@@ -328,7 +343,10 @@ impl Api {
             }
             match page["metadata"]["continue"].as_str() {
                 Some(token) if !token.is_empty() => params = params.continue_token(token),
-                _ => return Ok((all, reply.date)),
+                _ => {
+                    let version = page["metadata"]["resourceVersion"].as_str().unwrap_or("0").to_owned();
+                    return Ok(Listed { items: all, date: reply.date, version });
+                }
             }
         }
     }

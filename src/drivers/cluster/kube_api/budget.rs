@@ -1,9 +1,12 @@
 //! PodDisruptionBudgets: which pods they cover, and what they allow now.
-use super::Api;
+use super::{
+    Api,
+    watch::{Watched, kept},
+};
 use crate::model::{Fault, FaultKind};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 /// Only what is read: `policy/v1` and the `v1beta1` of old clusters have these fields alike.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,17 +24,27 @@ pub struct Budget {
     pub unready_may_go: bool,
     /// Why the controller could not compute it.
     pub sync_failed: Option<String>,
+    /// Its controller has not looked at its newest version: its numbers mean nothing yet, and the server lets nothing go.
+    pub uncounted: bool,
 }
 
 pub async fn budgets(api: &Api) -> Result<Vec<Budget>, Fault> {
     let what = "list PodDisruptionBudgets";
     let path = |version: &str| format!("/apis/policy/{version}/poddisruptionbudgets");
-    let (items, version) = match api.pages(what, &path("v1"), None).await {
+    let (listed, version) = match api.listed(what, &path("v1"), None).await {
         // Before 1.21.
-        Err(fault) if fault.kind == FaultKind::Unable => (api.pages(what, &path("v1beta1"), None).await?.0, "v1beta1"),
-        pages => (pages?.0, "v1"),
+        Err(fault) if fault.kind == FaultKind::Unable => (api.listed(what, &path("v1beta1"), None).await?, "v1beta1"),
+        listed => (listed?, "v1"),
     };
-    Ok(items.into_iter().map(|item| Budget::read(&item, version == "v1")).collect())
+    Ok(listed.items.into_iter().map(|item| Budget::read(&item, version == "v1")).collect())
+}
+
+/// The same amid a drain: a watch tells what changes. What a budget allows the server decides at each eviction anyway.
+pub async fn budgets_kept(api: &Arc<Api>, slot: &tokio::sync::Mutex<Option<Watched>>) -> Result<Vec<Budget>, Fault> {
+    match kept(api, "list PodDisruptionBudgets", "/apis/policy/v1/poddisruptionbudgets", slot).await {
+        Err(fault) if fault.kind == FaultKind::Unable => budgets(api).await,
+        items => Ok(items?.iter().map(|item| Budget::read(item, true)).collect()),
+    }
 }
 
 impl Budget {
@@ -51,6 +64,7 @@ impl Budget {
             allowed: number(&status["disruptionsAllowed"]),
             unready_may_go: item["spec"]["unhealthyPodEvictionPolicy"] == "AlwaysAllow",
             sync_failed: failed.map(|c| text(&c["message"])),
+            uncounted: item["metadata"]["generation"].as_i64().is_some_and(|newest| number(&status["observedGeneration"]) < newest),
         }
     }
 
@@ -75,6 +89,7 @@ impl Budget {
     pub fn state(&self) -> String {
         match &self.sync_failed {
             Some(why) => format!("PodDisruptionBudget {}/{} cannot be computed: {why}", self.namespace, self.name),
+            None if self.uncounted => format!("PodDisruptionBudget {}/{} has not been counted by the cluster's controller yet", self.namespace, self.name),
             None => {
                 let (desired, current) = (self.desired, self.current);
                 format!("{desired} of {current} needed by PodDisruptionBudget {}/{}, {} may be evicted", self.namespace, self.name, self.allowed)
@@ -86,6 +101,7 @@ impl Budget {
     pub fn advice(&self) -> String {
         let get = format!("kubectl -n {} get pdb {}", self.namespace, self.name);
         match () {
+            _ if self.uncounted && self.sync_failed.is_none() => format!("if it stays so, see to kube-controller-manager: {get}"),
             _ if self.sync_failed.is_some() => format!("give the budget an integer minAvailable, or its pods an owner with a scale: {get}"),
             _ if self.current < self.desired => format!("get the unready pods behind it Ready, or set unhealthyPodEvictionPolicy: AlwaysAllow: {get}"),
             _ if self.current >= self.expected => format!("scale the application up, or lift the budget for the maintenance: {get}"),

@@ -1,6 +1,6 @@
 //! Is the node after its boot what it was before? The picture from before stands in an annotation on the node itself, so that a crash of ours loses nothing.
 use super::{KubeNode, pods, quantity};
-use crate::model::Boot;
+use crate::model::{Boot, marks};
 use k8s_openapi::api::core::v1::Pod;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -19,6 +19,11 @@ pub struct Picture {
 
 pub fn csi_drivers(csi_node: &Value) -> BTreeSet<String> {
     csi_node["spec"]["drivers"].as_array().into_iter().flatten().filter_map(|d| d["name"].as_str().map(str::to_owned)).collect()
+}
+
+/// The boot in which it was taken, as its mark says: the same one now means that it was never reset since.
+pub fn boot_when_taken(node: &KubeNode) -> Option<Boot> {
+    serde_json::from_str::<Picture>(node.annotation(marks::WAS_FIT)?).ok()?.boot
 }
 
 impl Picture {

@@ -1,5 +1,5 @@
 //! The pods of a node: what must leave, what belongs to the node, what can never leave. The filters of `kubectl drain`, in its order.
-use super::{Api, Budget, matching};
+use super::{Api, Budget, Listed, matching};
 use crate::model::{Blocker, Fault, Timestamp};
 use k8s_openapi::api::core::v1::Pod;
 
@@ -21,6 +21,15 @@ pub struct Left<'a> {
 
 pub async fn list_pods(api: &Api, node: &str) -> Result<(Vec<Pod>, Option<Timestamp>), Fault> {
     api.list(&format!("list the pods of {node}"), "/api/v1/pods", Some(&format!("spec.nodeName={node}"))).await
+}
+
+/// The same as it came, for a watch to go on from.
+pub async fn pods_listed(api: &Api, node: &str) -> Result<Listed, Fault> {
+    api.listed(&format!("list the pods of {node}"), PODS, Some(&on(node))).await
+}
+pub const PODS: &str = "/api/v1/pods";
+pub fn on(node: &str) -> String {
+    format!("spec.nodeName={node}")
 }
 
 pub fn name(pod: &Pod) -> String {

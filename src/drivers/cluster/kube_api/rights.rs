@@ -1,5 +1,5 @@
 //! What our account may do, asked of the API server itself (SelfSubjectAccessReview stores nothing).
-use super::{Api, Call};
+use super::{Api, Call, kubevirt};
 use crate::model::Fault;
 use serde_json::{Value, json};
 
@@ -22,6 +22,27 @@ impl std::fmt::Display for Right<'_> {
         }
         self.namespace.map_or(Ok(()), |ns| write!(f, " in {ns}"))
     }
+}
+
+/// What is needed only where these are installed: to see who would fight us, and what keeps data.
+pub async fn rights_there(api: &Api) -> Result<Vec<Right<'static>>, Fault> {
+    let mut rights = kubevirt::rights(api).await?;
+    for (group, resources) in [
+        ("metal3.io", &["baremetalhosts"][..]),
+        ("remediation.medik8s.io", &["nodehealthchecks"]),
+        ("nodemaintenance.medik8s.io", &["nodemaintenances"]),
+        ("ceph.rook.io", &["cephclusters"]),
+        ("longhorn.io", &["volumes", "replicas", "nodes"]),
+    ] {
+        if api.has_group(group).await? {
+            rights.extend(resources.iter().map(|resource| Right { verb: "list", group, resource, namespace: None, name: "" }));
+        }
+    }
+    if api.has_group("ceph.rook.io").await? {
+        rights.push(Right { verb: "list", group: "apps", resource: "deployments", namespace: None, name: "" });
+        rights.push(Right { verb: "get", group: "", resource: "configmaps", namespace: None, name: "rook-ceph-pdbstatemap" });
+    }
+    Ok(rights)
 }
 
 /// Those of `rights` that we do not have.

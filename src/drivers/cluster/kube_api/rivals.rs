@@ -1,5 +1,5 @@
 //! Others that act on the same node: whoever would fight us for it is named before anything is touched.
-use super::{Api, KubeNode};
+use super::{Api, DaemonSets, KubeNode};
 use crate::model::{Blocker, Fault, FaultKind};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use serde_json::Value;
@@ -11,11 +11,21 @@ pub struct Rivals {
     pub notes: Vec<String>,
 }
 
-pub async fn rivals(api: &Api, node: &KubeNode) -> Result<Rivals, Fault> {
+/// Who takes the node.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum By {
+    Us,
+    /// medik8s' operator for us: it keeps its own kind away, and whose NodeMaintenance there is the driver judges itself.
+    Operator,
+}
+
+pub async fn rivals(api: &Api, node: &KubeNode, by: By, daemonsets: &DaemonSets) -> Result<Rivals, Fault> {
     let mut all = Rivals { found: on_the_node(node), notes: Vec::new() };
-    for looked in
-        [metal3(api, node).await, health_checks(api, node).await, machine_checks(api, node).await, maintenances(api, node).await, kured(api, node).await]
-    {
+    let mut looks = vec![metal3(api, node).await, machine_checks(api, node).await, kured(api, node, daemonsets).await];
+    if by == By::Us {
+        looks.extend([health_checks(api, node).await, maintenances(api, node).await]);
+    }
+    for looked in looks {
         match looked {
             Ok(found) => all.found.extend(found),
             Err(f) if matches!(f.kind, FaultKind::Denied | FaultKind::Unable) => all.notes.push(format!("not looked at: {f}")),
@@ -165,8 +175,8 @@ async fn maintenances(api: &Api, node: &KubeNode) -> Result<Vec<Blocker>, Fault>
 }
 
 /// One at a time in the whole cluster: who holds its lock is about to reboot, or rebooting.
-async fn kured(api: &Api, node: &KubeNode) -> Result<Vec<Blocker>, Fault> {
-    let (sets, _) = api.list::<Value>("list DaemonSets", "/apis/apps/v1/daemonsets", None).await?;
+async fn kured(api: &Api, node: &KubeNode, daemonsets: &DaemonSets) -> Result<Vec<Blocker>, Fault> {
+    let sets = daemonsets.fresh(api).await?;
     let locks = sets.iter().filter_map(|set| Some((set, annotation(set, "weave.works/kured-node-lock")?)));
     Ok(locks
         .filter(|(_, lock)| !lock.is_empty())

@@ -26,7 +26,7 @@ impl Kubernetes {
             annotations[marks::REASON] = json!(reason);
         }
         // The first picture wins: taken again after a reboot, it would show what the reboot has made of the node.
-        if let (None, Some(picture)) = (kube.annotation(marks::WAS_FIT), self.known.picture(node)) {
+        if let (None, Some(picture)) = (kube.annotation(marks::WAS_FIT), self.around.picture(node)) {
             annotations[marks::WAS_FIT] = json!(json!(picture).to_string());
         }
         // Only if nobody wrote to the node since: what was there before must be remembered rightly.

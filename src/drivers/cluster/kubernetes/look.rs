@@ -5,48 +5,108 @@ use super::{
 };
 use crate::{
     drivers::cluster::{Ask, kube_api::*},
-    model::{Act, Blocker, Fault, FaultKind, NodeView, Unmovable, Workload, marks},
+    model::{Act, Blocker, Fault, FaultKind, NodeView, Timestamp, Unmovable, Workload},
 };
-use k8s_openapi::api::core::v1::Pod;
-use serde_json::Value;
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex},
-    time::{Duration, Instant},
-};
+use k8s_openapi::api::core::v1::{Node, Pod};
+use std::{collections::BTreeMap, sync::Mutex};
 
-/// What need not be asked at every look. Nothing of it is ever the proof of anything.
+/// What watches tell amid drains. A look that finds a drain at its end reads everything anew.
 #[derive(Default)]
-pub(super) struct Known {
-    daemonsets: tokio::sync::Mutex<Option<(Instant, Arc<BTreeSet<String>>)>>,
-    /// How the nodes were when nobody had taken them yet.
-    pictures: Mutex<BTreeMap<String, Picture>>,
-    surroundings: Surroundings,
+pub(super) struct Drains {
+    nodes: Mutex<BTreeMap<String, Drain>>,
+    budgets: tokio::sync::Mutex<Option<Watched>>,
+}
+struct Drain {
+    node: Watched,
+    pods: Watched,
 }
 
-impl Known {
-    pub fn picture(&self, node: &str) -> Option<Picture> {
-        self.pictures.lock().expect("BUG: poisoned").get(node).cloned()
-    }
+/// The node and its pods, as read or as watched.
+struct Read {
+    kube: KubeNode,
+    launchers: Vec<Pod>,
+    pods: Vec<Pod>,
+    server_now: Option<Timestamp>,
+    heartbeat: Option<String>,
+    /// What was listed just now; none where watches told it.
+    listed: Option<Listed>,
 }
-
-/// DaemonSets come and go with installations.
-const SETS_KNOWN_FOR: Duration = Duration::from_secs(60);
 
 impl Kubernetes {
-    pub(super) async fn view(&self, node: &str, ask: &Ask) -> Result<NodeView, Fault> {
+    fn policy(&self) -> Policy {
+        Policy { delete_emptydir_data: self.config.delete_emptydir_data, force: self.config.force }
+    }
+
+    /// Amid a drain of ours, with something left to leave: as the watches say. Else nothing: whether it is over they do not decide.
+    fn watched(&self, node: &str, ask: &Ask) -> Option<Read> {
+        let (kube, (items, server_now)) = {
+            let drains = self.drains.nodes.lock().expect("BUG: poisoned");
+            let drain = drains.get(node)?;
+            (drain.node.now()?.0.pop()?, drain.pods.now()?)
+        };
+        let kube = KubeNode(serde_json::from_value::<Node>(kube).ok()?);
+        let pods: Vec<Pod> = items.into_iter().map(serde_json::from_value).collect::<Result<_, _>>().ok()?;
+        let (launchers, pods) = kubevirt::split(pods);
+        let goes_on = hands::is_ours(&kube, ask) && kube.unschedulable() && !(classify(&pods, self.policy()).must.is_empty() && launchers.is_empty());
+        goes_on.then_some(Read { kube, launchers, pods, server_now, heartbeat: None, listed: None })
+    }
+
+    async fn read(&self, node: &str, ask: &Ask) -> Result<Read, Fault> {
+        if let Some(read) = self.watched(node, ask) {
+            return Ok(read);
+        }
         let (kube, _) = KubeNode::read(&self.api, node).await?.ok_or_else(|| KubeNode::missing(node))?;
-        let (heartbeat, pods) = futures::try_join!(self.heartbeats.stale(&self.api, node), list_pods(&self.api, node))?;
-        let ((launchers, pods), server_now) = (kubevirt::split(pods.0), pods.1);
-        let mut left = classify(&pods, Policy { delete_emptydir_data: self.config.delete_emptydir_data, force: self.config.force });
+        let (heartbeat, listed) = futures::try_join!(self.heartbeats.stale(&self.api, node), pods_listed(&self.api, node))?;
+        let pods: Vec<Pod> = listed
+            .items
+            .iter()
+            .cloned()
+            .map(serde_json::from_value)
+            .collect::<Result<_, _>>()
+            .map_err(|e| Fault::new(FaultKind::Invalid, format!("list the pods of {node}: an item that makes no sense")).caused_by(&e))?;
+        let (launchers, pods) = kubevirt::split(pods);
+        Ok(Read { kube, launchers, pods, server_now: listed.date, heartbeat, listed: Some(listed) })
+    }
+
+    /// The next looks are told by watches.
+    fn watch(&self, kube: &KubeNode, listed: &Listed) {
+        let mut drains = self.drains.nodes.lock().expect("BUG: poisoned");
+        if drains.get(kube.name()).is_some_and(|d| d.pods.rests()) {
+            return;
+        }
+        let (name, version) = (kube.name().to_owned(), kube.version().unwrap_or("0").to_owned());
+        let Ok(item) = serde_json::to_value(&kube.0) else { return };
+        let this = Listed { items: vec![item], date: listed.date, version };
+        let node = Watched::begin(&self.api, NODES, Some(format!("metadata.name={name}")), &this);
+        let pods = Watched::begin(&self.api, pods::PODS, Some(pods::on(&name)), listed);
+        drains.insert(name, Drain { node, pods });
+    }
+
+    async fn budgets(&self, ask: &Ask, draining: bool) -> Result<Vec<Budget>, Fault> {
+        match draining && ask.run.is_some() {
+            true => budgets_kept(&self.api, &self.drains.budgets).await,
+            false => budgets(&self.api).await,
+        }
+    }
+
+    pub(super) async fn view(&self, node: &str, ask: &Ask) -> Result<NodeView, Fault> {
+        let Read { kube, launchers, pods, server_now, heartbeat, listed } = self.read(node, ask).await?;
+        let mut left = classify(&pods, self.policy());
         if ask.unmovable != Unmovable::Refuse && !left.impossible.is_empty() {
             left.notes.push("kubernetes cannot stop a pod and start it again: `unmovable` changes nothing here".into());
         }
-        let sets = self.orphans(&pods, &mut left).await?;
+        let taken = hands::is_ours(&kube, ask);
+        let draining = taken && kube.unschedulable() && !(left.must.is_empty() && launchers.is_empty());
+        match (draining, &listed) {
+            (true, Some(listed)) => self.watch(&kube, listed),
+            (true, None) => {}
+            (false, _) => drop(self.drains.nodes.lock().expect("BUG: poisoned").remove(node)),
+        }
+        let sets = self.around.orphans(&self.api, &pods, self.config.force, &mut left).await?;
         // Budgets matter only to pods that are yet to be asked to leave.
         let (budgets, blind) = match left.must.iter().all(|p| pods::leaving(p)) {
             true => (Vec::new(), None),
-            false => match budgets(&self.api).await {
+            false => match self.budgets(ask, draining).await {
                 Ok(budgets) => (budgets, None),
                 Err(f) if matches!(f.kind, FaultKind::Denied | FaultKind::Unable) => {
                     (Vec::new(), Some(format!("PodDisruptionBudgets were not looked at: {f}")))
@@ -58,13 +118,13 @@ impl Kubernetes {
         let mut workloads = self.workloads(&kube, &left, &budgets, server_now, ask).await;
         let mut blockers: Vec<Blocker> = workloads.iter().filter_map(|w| w.stuck.as_ref().map(|why| Blocker::new(format!("pod {}", w.name), why))).collect();
 
-        let taken = hands::is_ours(&kube, ask);
         let quorum = quorum(&self.api, &kube, &pods, self.config.allow_control_plane_outage).await?;
         let open = quorum.not_now.is_none();
         blockers.extend(quorum.not_now);
+        let scene = Scene { api: &self.api, kube: &kube, pods: &pods, budgets: &budgets };
         if !taken {
             left.impossible.extend(quorum.never);
-            self.entering(&kube, &pods, &budgets, &mut left, &mut blockers, ask).await?;
+            self.around.entering(scene, By::Us, &mut left, &mut blockers, ask).await?;
         }
         let hold = kubevirt::Hold { taken: taken && kube.unschedulable(), evicts: true };
         let mut moves = match hands::held_by(&kube, ask) {
@@ -88,22 +148,11 @@ impl Kubernetes {
 
         let mut not_ready: Vec<String> = kube.not_ready().map(|(why, _)| why).into_iter().collect();
         not_ready.extend(heartbeat);
-        let before = kube.annotation(marks::WAS_FIT).filter(|_| taken).and_then(|text| serde_json::from_str::<Picture>(text).ok());
-        match before {
-            Some(before) if before.boot != kube.boot() => {
-                let csi = self.csi(&kube).await?;
-                not_ready.extend(before.missing(&kube, &pods, &csi, sets.as_deref()));
-            }
-            // Its pods are gone, and it still runs: their volumes have to be, too, before its power goes.
-            _ if taken && kube.unschedulable() && left.must.is_empty() && launchers.is_empty() => {
-                let staying: Vec<&Pod> = pods.iter().filter(|p| !left.must.iter().any(|m| std::ptr::eq(*m, *p))).filter(|p| !pods::finished(p)).collect();
-                match attached(&self.api, &kube, &staying).await {
-                    Ok(still) => blockers.extend(still),
-                    Err(f) if matches!(f.kind, FaultKind::Denied | FaultKind::Unable) => left.notes.push(format!("volumes were not looked at: {f}")),
-                    Err(f) => return Err(f),
-                }
-            }
-            _ => {}
+        if taken {
+            let empty = kube.unschedulable() && left.must.is_empty() && launchers.is_empty();
+            let (lacks, attached) = self.around.taken(scene, &mut left, empty, sets.as_ref()).await?;
+            not_ready.extend(lacks);
+            blockers.extend(attached);
         }
         Ok(NodeView {
             identity: kube.identity(),
@@ -122,49 +171,7 @@ impl Kubernetes {
         })
     }
 
-    /// What only a node that nobody has taken yet is asked: who else acts on it, how it is now, and for a plan whether it can be emptied at all.
-    async fn entering(
-        &self,
-        kube: &KubeNode,
-        here: &[Pod],
-        budgets: &[Budget],
-        left: &mut Left<'_>,
-        blockers: &mut Vec<Blocker>,
-        ask: &Ask,
-    ) -> Result<(), Fault> {
-        let rivals = rivals(&self.api, kube).await?;
-        left.impossible.extend(rivals.found);
-        left.notes.extend(rivals.notes);
-        if ask.run.is_some() {
-            let picture = Picture::take(kube, here, self.csi(kube).await?);
-            self.known.pictures.lock().expect("BUG: poisoned").insert(kube.name().to_owned(), picture);
-            return Ok(());
-        }
-        for pod in &left.must {
-            // Permanent until its owner acts: no run tonight would get past it.
-            let covering = matching(budgets, pods::namespace(pod), pod.metadata.labels.as_ref());
-            if !pods::leaving(pod) && (covering.len() > 1 || covering.iter().any(|b| b.sync_failed.is_some())) {
-                let object = format!("pod {}", pods::name(pod));
-                let why = blockers.extract_if(.., |b| b.object == object).next().map(|b| b.why).unwrap_or_default();
-                left.impossible.push(Blocker::new(object, why));
-            }
-        }
-        match self.known.surroundings.read(&self.api).await {
-            Ok(seen) => {
-                let found = feasible(kube, &left.must, budgets, &seen);
-                left.impossible.extend(found.impossible);
-                left.notes.extend(found.notes);
-            }
-            Err(f) if matches!(f.kind, FaultKind::Denied | FaultKind::Unable) => left.notes.push(format!("room elsewhere was not looked at: {f}")),
-            Err(f) => return Err(f),
-        }
-        let (refused, notes) = asked(&self.api, kube.name(), &left.must, budgets).await;
-        blockers.extend(refused);
-        left.notes.extend(notes);
-        Ok(())
-    }
-
-    async fn workloads(&self, kube: &KubeNode, left: &Left<'_>, budgets: &[Budget], now: Option<crate::model::Timestamp>, ask: &Ask) -> Vec<Workload> {
+    async fn workloads(&self, kube: &KubeNode, left: &Left<'_>, budgets: &[Budget], now: Option<Timestamp>, ask: &Ask) -> Vec<Workload> {
         let mut causes: BTreeMap<(String, String), Option<String>> = BTreeMap::new();
         let mut workloads = Vec::new();
         for pod in &left.must {
@@ -187,61 +194,6 @@ impl Kubernetes {
             workloads.push(Workload { kind: "pod".into(), name: Target::of(pod).to_string(), leaving: pods::leaving(pod), stuck: why });
         }
         workloads
-    }
-
-    /// Pods whose DaemonSet is gone: nothing brings them back, and nothing keeps them here. None: it cannot be told.
-    async fn orphans<'p>(&self, pods: &'p [Pod], left: &mut Left<'p>) -> Result<Option<Arc<BTreeSet<String>>>, Fault> {
-        let owned: Vec<(&Pod, String)> = pods.iter().filter(|p| !pods::finished(p)).filter_map(|p| pods::daemon_set(p).map(|set| (p, set))).collect();
-        if owned.is_empty() {
-            return Ok(None);
-        }
-        let sets = match self.daemonsets(&owned).await {
-            Ok(sets) => sets,
-            Err(f) if matches!(f.kind, FaultKind::Denied | FaultKind::Unable) => {
-                left.notes.push(format!("DaemonSets were not looked at: {f}"));
-                return Ok(None);
-            }
-            Err(f) => return Err(f),
-        };
-        for (pod, set) in owned.into_iter().filter(|(_, set)| !sets.contains(set)) {
-            left.fixed -= 1;
-            left.must.push(pod);
-            if pods::leaving(pod) {
-                continue;
-            }
-            match self.config.force {
-                true => left.notes.push(format!("DaemonSet {set} is gone, its pod will not come back: {}", pods::name(pod))),
-                false => {
-                    let why = format!("its DaemonSet {set} is gone; `force = true` in the cluster's table lets it be evicted for good");
-                    left.impossible.push(Blocker::new(format!("pod {}", pods::name(pod)), why));
-                }
-            }
-        }
-        Ok(Some(sets))
-    }
-
-    async fn daemonsets(&self, owned: &[(&Pod, String)]) -> Result<Arc<BTreeSet<String>>, Fault> {
-        let mut known = self.known.daemonsets.lock().await;
-        if let Some((at, sets)) = &*known
-            && at.elapsed() < SETS_KNOWN_FOR
-            && owned.iter().all(|(_, set)| sets.contains(set))
-        {
-            return Ok(sets.clone());
-        }
-        let (list, _) = self.api.list::<Value>("list DaemonSets", "/apis/apps/v1/daemonsets", None).await?;
-        let name = |v: &Value| format!("{}/{}", v["metadata"]["namespace"].as_str().unwrap_or_default(), v["metadata"]["name"].as_str().unwrap_or_default());
-        let sets: Arc<BTreeSet<String>> = Arc::new(list.iter().map(name).collect());
-        *known = Some((Instant::now(), sets.clone()));
-        Ok(sets)
-    }
-
-    async fn csi(&self, kube: &KubeNode) -> Result<BTreeSet<String>, Fault> {
-        let path = "/apis/storage.k8s.io/v1/csinodes";
-        match self.api.get::<Value>(&format!("read the CSI drivers of {}", kube.name()), path, kube.name()).await {
-            Ok(found) => Ok(found.map(|(csi, _)| csi_drivers(&csi)).unwrap_or_default()),
-            Err(f) if matches!(f.kind, FaultKind::Denied | FaultKind::Unable) => Ok(BTreeSet::new()),
-            Err(f) => Err(f),
-        }
     }
 }
 

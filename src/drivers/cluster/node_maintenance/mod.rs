@@ -6,7 +6,7 @@ mod view;
 use super::{Ask, Cluster, ClusterConfig, Reached, kube_api::*};
 use crate::{
     kinds,
-    model::{Act, Connect, Fault, FaultKind, FilePath, LeaseAnswer, Loan, Member, NodeView, Repeat, Span, marks},
+    model::{Act, Connect, DataStore, Fault, FaultKind, FilePath, LeaseAnswer, Loan, Member, NodeView, Repeat, Span, marks},
 };
 use async_trait::async_trait;
 use k8s_openapi::{api::core::v1::Node, apimachinery::pkg::version::Info};
@@ -48,6 +48,9 @@ pub struct Config {
     /// Let the operator evict pods that no controller starts again elsewhere: it does not ask.
     #[serde(default)]
     pub force: bool,
+    /// Take the only control-plane node out, although nothing answers meanwhile.
+    #[serde(default)]
+    pub allow_control_plane_outage: bool,
 }
 
 fn thirty_seconds() -> Span {
@@ -88,13 +91,14 @@ impl ClusterConfig for Config {
     fn connect(&self, cx: &Connect) -> Result<Arc<dyn Cluster>, Fault> {
         let access = Access { kubeconfig: cx.path(&self.kubeconfig), context: self.context.clone(), limit: self.request_timeout.0 };
         let gone_since = Mutex::new(BTreeMap::new());
-        Ok(Arc::new(NodeMaintenance { api: Api::new(access)?, heartbeats: Heartbeats::default(), config: self.clone(), gone_since }))
+        Ok(Arc::new(NodeMaintenance { api: Api::new(access)?, heartbeats: Heartbeats::default(), around: Around::default(), config: self.clone(), gone_since }))
     }
 }
 
 struct NodeMaintenance {
     api: Api,
     heartbeats: Heartbeats,
+    around: Around,
     config: Config,
     /// Since when we see a node of ours without its NodeMaintenance, on our own clock.
     gone_since: Mutex<BTreeMap<String, Instant>>,
@@ -114,7 +118,11 @@ impl Cluster for NodeMaintenance {
             warnings.push("TLS is not verified: the kubeconfig says insecure-skip-tls-verify".into());
         }
         let mut rights = self.rights();
-        rights.extend(kubevirt::rights(&self.api).await?);
+        match rights_there(&self.api).await {
+            Ok(more) => rights.extend(more),
+            Err(f) if matches!(f.kind, FaultKind::Unable | FaultKind::Denied) => warnings.push(format!("what is installed there could not be asked for: {f}")),
+            Err(f) => return Err(f),
+        }
         let missing_rights = match missing(&self.api, &rights).await {
             Ok(missing) => missing,
             Err(f) if matches!(f.kind, FaultKind::Unable | FaultKind::Denied) => {
@@ -146,6 +154,20 @@ impl Cluster for NodeMaintenance {
             Order::Restore(before) => self.restore(node, &before, ask).await,
             Order::Guest(order) => kubevirt::act(&self.api, node, &order, ask).await,
         }
+    }
+
+    async fn stores(&self, node: &str) -> Result<Vec<DataStore>, Fault> {
+        stores(&self.api, node).await
+    }
+
+    async fn marked(&self, node: &str) -> Result<Option<Vec<Loan>>, Fault> {
+        let Some((kube, _)) = KubeNode::read(&self.api, node).await? else { return Ok(Some(Vec::new())) };
+        let (held, _) = resource::all(&self.api).await?;
+        let mut owed: Vec<Loan> = order::marked(node, &kube).into_iter().collect();
+        owed.extend(held.iter().filter(|m| m.node() == node).filter_map(order::lent_of));
+        // Once it is over, whatever still evacuates VMs is cancelled with the node's own loan.
+        owed.extend(kubevirt::marked(&self.api, node, false).await?.into_iter().map(|loan| Loan { to: CLUSTER.into(), ..loan }));
+        Ok(Some(owed))
     }
 
     fn give_back(&self, node: &str, loan: &Loan) -> Act {
@@ -203,6 +225,10 @@ impl NodeMaintenance {
         rights.extend(["get", "list"].map(|verb| right(verb, "", "pods", None)));
         rights.push(right("create", "", "pods/eviction", None));
         rights.push(right("list", "policy", "poddisruptionbudgets", None));
+        rights.push(right("list", "apps", "daemonsets", None));
+        rights.push(right("list", "storage.k8s.io", "volumeattachments", None));
+        rights.push(right("get", "storage.k8s.io", "csinodes", None));
+        rights.extend(["persistentvolumes", "persistentvolumeclaims"].map(|resource| right("get", "", resource, None)));
         rights.extend(["list", "create", "delete"].map(|verb| right(verb, resource::GROUP, "nodemaintenances", None)));
         rights.push(right("get", "coordination.k8s.io", "leases", Some("kube-node-lease")));
         rights.push(right("get", "coordination.k8s.io", "leases", Some(&self.config.operator_lease_namespace)));

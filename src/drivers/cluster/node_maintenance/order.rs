@@ -70,15 +70,28 @@ pub fn mark(node: &str, kube: &KubeNode, evacuating: Vec<String>, ask: &Ask) -> 
     let before = Before { unschedulable: was, run: ask.run.as_ref().map(|r| r.0.clone()), excluded: kube.label(EXCLUDE).is_some(), evacuating };
     let what = if is_ours(kube.run(), ask) { format!("cordon {node} again") } else { format!("cordon {node}") };
     let mut act = Act::new(CLUSTER, what, Repeat::Freely);
-    act.borrows = Some(Loan {
-        id: LoanId(NODE_LOAN.into()),
-        to: CLUSTER.into(),
-        owed: format!("leave {node} {}", if was { "cordoned, as it was" } else { "schedulable" }),
-        before: json!(before),
-        first: false,
-    });
+    act.borrows = Some(node_loan(node, &before));
     act.args = json!(Order::Mark(before));
     act
+}
+
+/// What the node's own marks say that we owe.
+pub fn marked(node: &str, kube: &KubeNode) -> Option<Loan> {
+    let run = kube.run()?.to_owned();
+    // A mark without its other half: what was before is unknown, and left cordoned is the least harm. The label is the operator's to take off.
+    let before = Before { unschedulable: kube.was_unschedulable().unwrap_or(true), run: Some(run), excluded: true, evacuating: Vec::new() };
+    let mut loan = node_loan(node, &before);
+    loan.before["boot"] = json!(boot_when_taken(kube));
+    Some(loan)
+}
+/// The same of a NodeMaintenance.
+pub fn lent_of(held: &Maintenance) -> Option<Loan> {
+    let before = json!({ "name": held.name(), "run": held.run()? });
+    Some(Loan { id: LoanId("maintenance".into()), to: CLUSTER.into(), owed: format!("delete NodeMaintenance {}", held.name()), before, first: false })
+}
+fn node_loan(node: &str, before: &Before) -> Loan {
+    let owed = format!("leave {node} {}", if before.unschedulable { "cordoned, as it was" } else { "schedulable" });
+    Loan { id: LoanId(NODE_LOAN.into()), to: CLUSTER.into(), owed, before: json!(before), first: false }
 }
 
 pub fn create(node: &str, ask: &Ask) -> Act {
@@ -120,6 +133,10 @@ impl NodeMaintenance {
         let mut annotations = json!({ marks::RUN: run.0, marks::WAS_UNSCHEDULABLE: before.unschedulable.to_string() });
         if let Some(reason) = &ask.reason {
             annotations[marks::REASON] = json!(reason);
+        }
+        // The first picture wins: taken again after a reboot, it would show what the reboot has made of the node.
+        if let (None, Some(picture)) = (kube.annotation(marks::WAS_FIT), self.around.picture(node)) {
+            annotations[marks::WAS_FIT] = json!(json!(picture).to_string());
         }
         // Only if nobody wrote to the node since: what was there before must be remembered rightly.
         let body = json!({ "metadata": { "annotations": annotations, "resourceVersion": kube.version() }, "spec": { "unschedulable": true } });
@@ -197,7 +214,7 @@ impl NodeMaintenance {
             return Err(unwilling(format!("{what}: {why}")));
         }
         kubevirt::cancel_all(&self.api, node, &before.evacuating).await?;
-        let mut metadata = json!({ "annotations": { marks::RUN: null, marks::WAS_UNSCHEDULABLE: null, marks::REASON: null } });
+        let mut metadata = json!({ "annotations": { marks::RUN: null, marks::WAS_UNSCHEDULABLE: null, marks::WAS_FIT: null, marks::REASON: null } });
         if !before.excluded && kube.label(EXCLUDE).is_some() {
             metadata["labels"] = json!({ EXCLUDE: null });
         }

@@ -28,6 +28,7 @@ impl NodeMaintenance {
         let ours = mine.iter().find(|m| is_ours(m.run(), ask));
         let state = ours.map(|m| m.state(server_now, self.config.operator_timeout.0));
 
+        let sets = self.around.orphans(&self.api, &pods, self.config.force, &mut left).await?;
         let (mut blockers, mut moves, mut impossible, mut notes) =
             (Vec::new(), Vec::new(), std::mem::take(&mut left.impossible), std::mem::take(&mut left.notes));
         if ask.unmovable != Unmovable::Refuse && !impossible.is_empty() {
@@ -58,6 +59,17 @@ impl NodeMaintenance {
             (Some(_), Some(State::Leaving)) | (None, _) => None,
             _ => resource::foreign_holder(&self.api, &self.config.operator_lease_namespace, node).await?,
         };
+        let quorum = quorum(&self.api, &kube, &pods, self.config.allow_control_plane_outage).await?;
+        // The operator looks at it on OpenShift alone. Without a majority nothing is begun.
+        let open = quorum.not_now.is_none();
+        blockers.extend(quorum.not_now);
+        let scene = Scene { api: &self.api, kube: &kube, pods: &pods, budgets: &budgets };
+        if ours.is_none() && !is_ours(kube.run(), ask) {
+            impossible.extend(quorum.never);
+            self.around.entering(scene, By::Operator, &mut left, &mut blockers, ask).await?;
+            impossible.append(&mut left.impossible);
+            notes.append(&mut left.notes);
+        }
         let contested = foreign.is_some() || matches!(state, Some(State::Contested(_) | State::Failed(_)));
         let marked = is_ours(kube.run(), ask);
         let taken = marked && kube.unschedulable() && !contested;
@@ -80,6 +92,7 @@ impl NodeMaintenance {
             (None, _) if marked && !kube.unschedulable() => moves.push(order::mark(node, &kube, Vec::new(), ask)),
             (None, _) if marked && !stopping => moves.push(order::create(node, ask)),
             (None, _) if marked => {}
+            (None, _) if !open => {}
             (None, _) => {
                 let evacuating = kubevirt::evacuating(&self.api, node).await?;
                 moves.push(order::mark(node, &kube, evacuating, ask));
@@ -127,6 +140,13 @@ impl NodeMaintenance {
 
         let mut not_ready: Vec<String> = kube.not_ready().map(|(why, _)| why).into_iter().collect();
         not_ready.extend(heartbeat);
+        if marked {
+            let empty = in_force && left.must.is_empty() && launchers.is_empty();
+            let (lacks, attached) = self.around.taken(scene, &mut left, empty, sets.as_ref()).await?;
+            not_ready.extend(lacks);
+            blockers.extend(attached);
+            notes.append(&mut left.notes);
+        }
         Ok(NodeView {
             identity: kube.identity(),
             boot: kube.boot(),

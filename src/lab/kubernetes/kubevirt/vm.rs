@@ -154,7 +154,12 @@ pub fn verb(store: &mut Store, at: &Key, verb: &str) -> Result<(u16, Value), Ref
         store.edit(at, |vm| vm["status"]["stateChangeRequests"] = json!([{ "action": action }]));
     };
     let set = |store: &mut Store, to: &str| drop(store.edit(at, |vm| vm["spec"]["runStrategy"] = json!(to)));
+    let underway = vm["status"]["stateChangeRequests"].as_array().is_some_and(|r| !r.is_empty());
     match (verb, strategy.as_str()) {
+        // As virt-api wraps it: not a conflict.
+        ("start" | "restart", _) if underway && !(verb == "start" && runs) => {
+            return Err(failure(500, "InternalError", "Internal error occurred: unable to complete request: stop/start already underway"));
+        }
         ("start", _) if runs => return conflict("VM is already running".into()),
         ("start", "Always" | "Once") => return conflict(format!("{strategy} does not support manual start requests")),
         ("start", "Halted") => set(store, "Always"),

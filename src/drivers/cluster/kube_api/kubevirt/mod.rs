@@ -3,7 +3,7 @@ mod order;
 mod vm;
 mod word;
 
-pub use order::{Move, Order, act, cancel_all, give_back, is_paid};
+pub use order::{Move, Order, act, cancel_all, give_back, is_paid, marked};
 
 use super::{Api, Right, Target, dry_run_eviction, leaving};
 use crate::{
@@ -68,7 +68,13 @@ pub async fn look(api: &Api, node: &str, launchers: &[Pod], ask: &Ask, hold: Hol
         } else {
             // The best oracle: KubeVirt itself, asked without doing it.
             let reply = dry_run_eviction(api, pod).await?;
-            let fate = fate(word(reply.code, &reply.status().message), &seen);
+            let fate = match reply.code {
+                // It has ended since it was listed.
+                404 | 409 => Fate::Waits("its pod has just left".into()),
+                // Nothing keeps what a migration leaves behind; the VM itself is elsewhere.
+                200..300 if !seen.node.is_empty() && seen.node != node => Fate::Waits("has moved, its old pod ends".into()),
+                code => fate(word(code, &reply.status().message), &seen),
+            };
             decide(&mut guests, &seen, pod, &fate, node, ask, hold);
             if matches!(fate, Fate::Blocks(_)) {
                 here.stuck = Some(fate.told());

@@ -15,6 +15,8 @@ use serde_json::{Value, json};
 
 /// How the VM ran before we stopped it.
 const WAS_STRATEGY: &str = "pitstop/was-run-strategy";
+/// On which node it ran then: whose way back starts it again.
+const WAS_ON: &str = "pitstop/was-on";
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "guest", rename_all = "snake_case")]
@@ -57,19 +59,45 @@ fn loan(id: String, owed: String, before: Value) -> Option<Loan> {
 
 pub fn migrate(vm: &vm::Vm, pod: Target, node: &str) -> Move {
     let (told, namespace, name) = (vm.told(), vm.namespace.clone(), vm.name.clone());
+    let borrows = evacuation(&namespace, &name, node);
+    Move { what: format!("migrate vm {told} away from {node}"), order: Order::Migrate { pod, vm: name }, borrows }
+}
+
+fn stopped(namespace: &str, name: &str, strategy: &str, run: Option<&str>) -> Option<Loan> {
+    let before = json!({ "stopped": { "namespace": namespace, "vm": name, "strategy": strategy, "run": run } });
+    loan(format!("vm/{namespace}/{name}"), format!("start vm {namespace}/{name}"), before)
+}
+fn evacuation(namespace: &str, name: &str, node: &str) -> Option<Loan> {
     let before = json!({ "evacuation": { "namespace": namespace, "vm": name, "node": node } });
-    Move {
-        what: format!("migrate vm {told} away from {node}"),
-        order: Order::Migrate { pod, vm: name },
-        borrows: loan(format!("evacuation/{told}"), format!("cancel what still evacuates vm {told}"), before),
+    loan(format!("evacuation/{namespace}/{name}"), format!("cancel what still evacuates vm {namespace}/{name}"), before)
+}
+
+/// What the VMs themselves say that we owe on this node: those we stopped, and with `ours` (the node carries our mark) those still on their way.
+pub async fn marked(api: &Api, node: &str, ours: bool) -> Result<Vec<Loan>, Fault> {
+    if !api.has_group(vm::GROUP).await? {
+        return Ok(Vec::new());
     }
+    let mut owed: Vec<Loan> = Vec::new();
+    let (all, _) = api.list::<Value>("list VMs", &format!("{}/virtualmachines", vm::ALL), None).await?;
+    for vm in &all {
+        let (meta, notes) = (&vm["metadata"], &vm["metadata"]["annotations"]);
+        if let (Some(run), Some(was), true) = (notes[marks::RUN].as_str(), notes[WAS_STRATEGY].as_str(), notes[WAS_ON] == node) {
+            owed.extend(stopped(meta["namespace"].as_str().unwrap_or_default(), meta["name"].as_str().unwrap_or_default(), was, Some(run)));
+        }
+    }
+    if ours {
+        for told in super::evacuating(api, node).await? {
+            let (namespace, name) = told.split_once('/').unwrap_or_default();
+            owed.extend(evacuation(namespace, name, node));
+        }
+    }
+    Ok(owed)
 }
 
 /// `strategy`: its runStrategy now.
 pub fn stop(vm: &vm::Vm, strategy: &str, elsewhere: bool, ask: &Ask) -> Move {
     let (told, namespace, name) = (vm.told(), vm.namespace.clone(), vm.name.clone());
-    let before = json!({ "stopped": { "namespace": namespace, "vm": name, "strategy": strategy, "run": ask.run } });
-    let borrows = loan(format!("vm/{told}"), format!("start vm {told}"), before);
+    let borrows = stopped(&namespace, &name, strategy, ask.run.as_ref().map(|r| r.0.as_str()));
     match elsewhere {
         true => Move { what: format!("stop vm {told} and start it elsewhere"), order: Order::Restart { namespace, vm: name }, borrows },
         false => Move { what: format!("stop vm {told}"), order: Order::Stop { namespace, vm: name }, borrows },
@@ -204,7 +232,7 @@ async fn stop_now(api: &Api, node: &str, namespace: &str, vm: &str, ask: &Ask) -
     if vm::read(api, namespace, vm, None).await?.is_none_or(|v| v.node != node) {
         return Err(Fault::new(FaultKind::Unwilling, format!("{what}: it runs here no more")));
     }
-    let annotations = json!({ marks::RUN: run.0, WAS_STRATEGY: run_strategy(&owner) });
+    let annotations = json!({ marks::RUN: run.0, WAS_STRATEGY: run_strategy(&owner), WAS_ON: node });
     let spec = strategy_patch(&owner, "Halted");
     let body = json!({ "metadata": { "annotations": annotations, "resourceVersion": owner["metadata"]["resourceVersion"] }, "spec": spec });
     api.ask(&what, Call::Merge { path: &path, name: vm, body }).await.map(|_| ())
@@ -224,7 +252,8 @@ async fn subresource(api: &Api, what: &str, namespace: &str, vm: &str, verb: &'s
     let status = reply.status();
     match reply.code {
         _ if reply.ok() => Ok(()),
-        // An earlier word to start it was heard.
+        // An earlier word to do so was heard: 409 where it runs, 500 while KubeVirt has not yet acted on it.
+        _ if status.message.contains("stop/start already underway") => Ok(()),
         409 if verb == "start" && status.message.contains("already running") => Ok(()),
         _ => Err(refused(what, &status, true)),
     }
@@ -264,7 +293,7 @@ async fn start(api: &Api, namespace: &str, vm: &str, taken_by: Option<&str>, ask
         }
         subresource(api, &what, namespace, vm, "start").await?;
     }
-    let mut body = json!({ "metadata": { "annotations": { marks::RUN: null, WAS_STRATEGY: null } } });
+    let mut body = json!({ "metadata": { "annotations": { marks::RUN: null, WAS_STRATEGY: null, WAS_ON: null } } });
     // Somebody has set another strategy meanwhile: theirs counts.
     if halted {
         body["spec"] = strategy_patch(&owner, was);
@@ -273,10 +302,11 @@ async fn start(api: &Api, namespace: &str, vm: &str, taken_by: Option<&str>, ask
 }
 
 /// What it needs of the account, where KubeVirt is.
-pub const RIGHTS: [(&str, &str, &str); 10] = [
+pub const RIGHTS: [(&str, &str, &str); 11] = [
     ("get", vm::GROUP, "virtualmachineinstances"),
     ("list", vm::GROUP, "virtualmachineinstances"),
     ("get", vm::GROUP, "virtualmachines"),
+    ("list", vm::GROUP, "virtualmachines"),
     ("patch", vm::GROUP, "virtualmachines"),
     ("list", vm::GROUP, "virtualmachineinstancemigrations"),
     ("delete", vm::GROUP, "virtualmachineinstancemigrations"),

@@ -58,7 +58,10 @@ pub fn fate(word: Word, vm: &Vm) -> Fate {
         Word::Arrives => Fate::Waits("arrives here by a live migration: it ends first, then leaves".into()),
         Word::Follows => Fate::Waits("a hotplugged volume, follows its VM".into()),
         Word::NotMigratable => Fate::Blocks(format!("cannot be live-migrated: {}", vm.why_not.as_deref().unwrap_or("KubeVirt gives no reason"))),
-        Word::Later(why) => Fate::Unknown(format!("KubeVirt cannot say now: {why}")),
+        Word::Later(why) => {
+            let remedy = if why.contains("failed calling webhook") { "; see that virt-api is Ready: kubectl get pods -A -l kubevirt.io=virt-api" } else { "" };
+            Fate::Unknown(format!("KubeVirt cannot say now: {why}{remedy}"))
+        }
         Word::NoDryRun => match (vm.strategy.as_deref(), vm.migratable) {
             (Some("LiveMigrate" | "LiveMigrateIfPossible"), Some(true)) => Fate::Migrates,
             _ => Fate::Unknown("KubeVirt's webhook takes no dry run: nobody knows before it is tried".into()),
