@@ -192,8 +192,8 @@ pub struct StopArgs {
 pub struct Release {
     #[arg(required_unless_present = "from_marks")]
     pub node: Option<String>,
-    /// retry the held step, go on from verify, return it to service (never after power was touched), or keep it out
-    #[arg(value_enum, required_unless_present = "from_marks")]
+    /// retry the held step, go on from verify, return it to service (never after power was touched), or keep it out; a node that is paused needs none
+    #[arg(value_enum)]
     pub decision: Option<DecisionArg>,
     /// The store is gone: settle what marks in the clusters say a run left behind; list what nobody can explain
     #[arg(long, conflicts_with_all = ["decision", "accept"])]

@@ -3,12 +3,13 @@ use super::failure::{Failure, UNFINISHED};
 use crate::{
     engine::{
         fleet::Fleet,
-        node::Phase,
+        node::{Node, Phase},
         store::{RunFilter, RunHead, Store},
     },
     event::{End, Event},
-    model::{ClusterName, Loan, NodeName, RunId, Timestamp, since},
+    model::{ClusterName, Done, FIRMWARE, Loan, NodeName, RunId, Timestamp, since},
     plan::History,
+    steps::exec::HOST,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -33,7 +34,11 @@ pub async fn of(store: &dyn Store, clusters: &BTreeSet<ClusterName>, now: Timest
     for cluster in clusters {
         for head in store.runs(&RunFilter { cluster: Some(cluster.clone()), unfinished: false }).await? {
             let mut fleet = Fleet::default();
+            let mut done: BTreeMap<NodeName, Timestamp> = BTreeMap::new();
             for record in store.load(&head.run, 0).await? {
+                if let Event::NodeEnded { node, end: End::Done } = &record.event {
+                    done.insert(node.clone(), record.at);
+                }
                 fleet.apply(&record).map_err(|e| Failure::new(super::failure::INTERNAL, format!("run {}: {e}", head.run)))?;
                 if let Event::ActIntended { node, act, .. } = &record.event
                     && act.power
@@ -44,6 +49,10 @@ pub async fn of(store: &dyn Store, clusters: &BTreeSet<ClusterName>, now: Timest
                 }
             }
             for (name, node) in fleet.nodes {
+                if let Some(at) = done.get(&name).filter(|_| served(&node)) {
+                    let last = &mut histories.entry(name.clone()).or_default().served;
+                    *last = (*last).max(Some(*at));
+                }
                 match node.phase {
                     Phase::Ended(End::Out) => {
                         let mut runs = owed.remove(&name).map(|(_, runs)| runs).unwrap_or_default();
@@ -64,6 +73,12 @@ pub async fn of(store: &dyn Store, clusters: &BTreeSet<ClusterName>, now: Timest
         history.inherits_from = runs.into_iter().collect();
     }
     Ok(histories)
+}
+
+/// Something was done to the machine itself, and it was proven healthy afterwards. To take a node out and back is no service.
+fn served(node: &Node) -> bool {
+    let machine = |d: &Done| d.accepted() && (d.act.power || [HOST, FIRMWARE].contains(&d.act.to.as_str()));
+    node.past.evidence.contains_key("verify") && node.past.acts.iter().any(machine)
 }
 
 /// Runs on these clusters that have one of these nodes out. An expired lock is not a free one: a new run starts nothing beside them.

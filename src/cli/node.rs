@@ -232,7 +232,7 @@ fn next(name: &NodeName, row: Option<&StatusRow>, typed: Option<String>, check: 
     let dead = silent && views().next().is_some() && views().all(|v| !v.ready && !v.not_ready.is_empty()) && seen.bmc.iter().any(|w| w.seen.is_ok());
     match row {
         Some(row) if row.state == State::Held => typed.unwrap_or_else(|| format!("pitstop release {name} retry, or pitstop release {name} keep-out")),
-        Some(StatusRow { state: State::Lost | State::Out | State::Ours, next: Some(next), .. }) => next.clone(),
+        Some(StatusRow { state: State::Lost | State::Out | State::Ours | State::Paused, next: Some(next), .. }) => next.clone(),
         None if views().any(|v| v.marked_by.as_ref().is_some_and(|run| uuid::Uuid::parse_str(run).is_ok())) => {
             format!("pitstop release {name} --from-marks    (its run is of another store, or of one that is gone)")
         }

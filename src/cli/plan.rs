@@ -84,13 +84,14 @@ pub async fn make_plans(
 ) -> Result<Vec<Plan>, Failure> {
     let reasons = reasons(playbook)?;
     let wanted = PlaybookInput::of(playbook, cx.clock.now());
-    let doors = Wiring::of_inventory(inventory, nodes).doors(cx).await;
-    let ask = cx.ask().to_evacuate(&wanted.evacuate());
-    let survey = survey::take(cx.clock.now(), &doors, &reasons, &ask).await;
     let mut history = match store {
         Some(store) => history::of(store, &clusters_of(inventory, nodes), cx.clock.now()).await?,
         None => Default::default(),
     };
+    let mut doors = Wiring::of_inventory(inventory, nodes).doors(cx).await;
+    doors.served = Some(history.iter().filter_map(|(name, h)| Some((name.clone(), h.served?))).collect());
+    let ask = cx.ask().to_evacuate(&wanted.evacuate());
+    let survey = survey::take(cx.clock.now(), &doors, &reasons, &ask).await;
     history.extend(owed);
     let mut input = Input::new(inventory, nodes.iter().cloned(), wanted, &survey, history, cx.clock.now());
     // One named node: held by whoever takes the option.

@@ -15,9 +15,9 @@ use crate::{
 };
 
 pub async fn run(cx: &Context, args: Release) -> Result<u8, Failure> {
-    let (node, decision) = match (args.from_marks, args.node, args.decision) {
-        (false, Some(node), Some(decision)) => (node, decision),
-        (_, node, _) => return from_marks::run(cx, node.as_deref()).await,
+    let node = match (args.from_marks, args.node) {
+        (false, Some(node)) => node,
+        (_, node) => return from_marks::run(cx, node.as_deref()).await,
     };
     let store = cx.store().await?;
     let name = NodeName(node);
@@ -34,6 +34,15 @@ pub async fn run(cx: &Context, args: Release) -> Result<u8, Failure> {
         return Err(Failure::new(USAGE, format!("{name} is not held by any run")).next("pitstop status"));
     };
     let plan = store.plan(&head.run).await?;
+    let decision = match args.decision {
+        Some(decision) => decision,
+        // It waits for nothing but this word.
+        None if node.paused() => DecisionArg::Retry,
+        None => {
+            let what = format!("{name} is held, so somebody has to say how it goes on: {fault}");
+            return Err(Failure::new(USAGE, what).next(format!("pitstop release {name} retry, verify, return or keep-out")));
+        }
+    };
     match decision {
         DecisionArg::Return if !node.may_turn_back() => {
             let why = match node.past.power_touched() {
@@ -62,7 +71,7 @@ pub async fn run(cx: &Context, args: Release) -> Result<u8, Failure> {
     };
     let request = Request { id: uuid::Uuid::new_v4().to_string(), at: cx.clock.now(), by: machine::who(), ask };
     store.ask(&head.run, &request).await?;
-    cx.say(&format!("{name} was held: {fault}"));
+    cx.say(&format!("{name} was {}: {fault}", if node.paused() { "paused" } else { "held" }));
     match &head.holder {
         Some(holder) => {
             cx.say(&format!("told {holder}, who works on run {}", head.run));

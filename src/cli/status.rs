@@ -114,6 +114,7 @@ pub async fn ours(store: &dyn Store) -> Result<Vec<(RunHead, NodeName, Node)>, F
 pub fn row(head: &RunHead, name: &NodeName, node: &Node) -> StatusRow {
     let waits: Vec<String> = node.blockers.iter().map(Blocker::to_string).collect();
     let (state, why, since, next) = match &node.phase {
+        Phase::Held { fault, since, .. } if node.paused() => (State::Paused, fault.to_string(), *since, format!("pitstop release {name}")),
         Phase::Held { fault, since, .. } => (State::Held, fault.to_string(), *since, format!("pitstop report {}", head.run)),
         Phase::Ended(_) => (State::Out, format!("left out by run {} ({})", head.run, head.playbook), head.last, format!("pitstop run return {name}")),
         _ if head.holder.is_none() => (State::Lost, format!("run {} has no engine", head.run), head.last, format!("pitstop resume {}", head.run)),

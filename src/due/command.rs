@@ -61,7 +61,9 @@ mod tests {
     async fn the_status_decides() {
         let of = async |run: &str| {
             let config = Config { run: run.into(), limit: limit() };
-            config.look(&DueProbe { node: &NodeName("edge-01".into()), host: Some(&Sh { path: "/usr/bin:/bin".into() }), view: None, bmc: None }).await
+            config
+                .look(&DueProbe { node: &NodeName("edge-01".into()), host: Some(&Sh { path: "/usr/bin:/bin".into() }), view: None, bmc: None, served: None })
+                .await
         };
         assert_eq!(of("echo wants service").await, Ok(DueAnswer::Due("`echo wants service`: wants service".into())));
         assert!(matches!(of("exit 1").await, Ok(DueAnswer::NotDue(_))));

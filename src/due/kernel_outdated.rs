@@ -188,7 +188,7 @@ mod tests {
     async fn what_cannot_be_read_is_a_fault() {
         let node = NodeName("edge-01".into());
         let failed = fake::Canned::says(2, "", "sh: syntax error");
-        let probe = DueProbe { node: &node, host: Some(&failed), view: None, bmc: None };
+        let probe = DueProbe { node: &node, host: Some(&failed), view: None, bmc: None, served: None };
         assert_eq!(Config {}.look(&probe).await.unwrap_err().kind, FaultKind::Invalid);
         assert_eq!(Config {}.look(&DueProbe { host: None, ..probe }).await.unwrap_err().kind, FaultKind::Unable);
     }

@@ -3,13 +3,14 @@
 use crate::{
     drivers::{bmc::Bmc, host::Host},
     kinds::Kind,
-    model::{Fault, HostView, NodeName},
+    model::{Fault, HostView, NodeName, Timestamp},
 };
 use async_trait::async_trait;
 
 pub mod command;
 pub mod firmware_below;
 pub mod kernel_outdated;
+pub mod last_maintained_before;
 pub mod packages_pending;
 pub mod reboot_required;
 pub mod uptime_over;
@@ -22,6 +23,7 @@ pub const KINDS: &[Kind<dyn Due>] = &[
     Kind::of::<kernel_outdated::Config>(),
     Kind::of::<uptime_over::Config>(),
     Kind::of::<firmware_below::Config>(),
+    Kind::of::<last_maintained_before::Config>(),
     // line 2: `Kind::of::<<name>::Config>(),`
 ];
 
@@ -32,6 +34,16 @@ pub struct DueProbe<'a> {
     pub bmc: Option<&'a dyn Bmc>,
     /// The survey's look, so that nothing is asked twice.
     pub view: Option<&'a HostView>,
+    /// None: nobody looked into the store.
+    pub served: Option<Served>,
+}
+
+/// What the store knows of earlier services of the node.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Served {
+    pub now: Timestamp,
+    /// When a run last took it through service and back, verified.
+    pub last: Option<Timestamp>,
 }
 
 #[derive(Debug, Clone, PartialEq)]

@@ -86,7 +86,7 @@ mod tests {
             std::os::unix::fs::symlink(real, dir.path().join(tool)).unwrap();
         }
         let host = Sh { path: dir.path().display().to_string() };
-        Config {}.look(&DueProbe { node: &NodeName("edge-01".into()), host: Some(&host), view: None, bmc: None }).await
+        Config {}.look(&DueProbe { node: &NodeName("edge-01".into()), host: Some(&host), view: None, bmc: None, served: None }).await
     }
 
     #[tokio::test]
@@ -108,7 +108,7 @@ mod tests {
         for programs in [&[("apt-get", "echo 'E: broken' >&2; exit 100")][..], &[("dnf", "exit 1")], &[("zypper", "exit 7")], &[]] {
             assert_eq!(of(programs).await.unwrap_err().kind, FaultKind::Unable, "{programs:?}");
         }
-        let none = Config {}.look(&DueProbe { node: &NodeName("edge-01".into()), host: None, view: None, bmc: None }).await;
+        let none = Config {}.look(&DueProbe { node: &NodeName("edge-01".into()), host: None, view: None, bmc: None, served: None }).await;
         assert_eq!(none.unwrap_err().kind, FaultKind::Unable);
     }
 }

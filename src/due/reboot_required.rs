@@ -123,7 +123,7 @@ mod tests {
         }
     }
     async fn look(host: Option<&dyn Host>, line: String) -> Result<DueAnswer, Fault> {
-        ask(&DueProbe { node: &NodeName("edge-01".into()), host, view: None, bmc: None }, line).await
+        ask(&DueProbe { node: &NodeName("edge-01".into()), host, view: None, bmc: None, served: None }, line).await
     }
     fn due(answer: Result<DueAnswer, Fault>) -> String {
         match answer {

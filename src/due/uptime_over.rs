@@ -58,7 +58,7 @@ mod tests {
 
     async fn look(seconds: f64) -> Result<DueAnswer, Fault> {
         let view = HostView { uptime_s: seconds, ..HostView::default() };
-        Config("90d".parse().unwrap()).look(&DueProbe { node: &NodeName("edge-01".into()), host: None, view: Some(&view), bmc: None }).await
+        Config("90d".parse().unwrap()).look(&DueProbe { node: &NodeName("edge-01".into()), host: None, view: Some(&view), bmc: None, served: None }).await
     }
 
     #[tokio::test]
@@ -75,10 +75,13 @@ mod tests {
         }
         let node = NodeName("edge-01".into());
         let config = Config(Span::minutes(1));
-        assert_eq!(config.look(&DueProbe { node: &node, host: None, view: None, bmc: None }).await.unwrap_err().kind, FaultKind::Unable);
+        assert_eq!(config.look(&DueProbe { node: &node, host: None, view: None, bmc: None, served: None }).await.unwrap_err().kind, FaultKind::Unable);
         let mut host = Canned::says(0, "", "");
         host.view = Err(Fault::new(FaultKind::Unreachable, "no"));
-        assert_eq!(config.look(&DueProbe { node: &node, host: Some(&host), view: None, bmc: None }).await.unwrap_err().kind, FaultKind::Unreachable);
+        assert_eq!(
+            config.look(&DueProbe { node: &node, host: Some(&host), view: None, bmc: None, served: None }).await.unwrap_err().kind,
+            FaultKind::Unreachable
+        );
     }
 
     /// As a playbook writes it, through the registry: a scalar for this one, an empty table for a bare name.

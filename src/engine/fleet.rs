@@ -142,7 +142,9 @@ impl Fleet {
                 let due = *ready + pause;
                 if due <= now { Some(Command::Start { node: name.clone(), step: *step, attempt: *attempt }) } else { Some(Command::WakeAt(due)) }
             }
-            Phase::Held { step, fault, .. } if plan.steps.get(*step as usize).is_some_and(|s| s.on_failure == OnFailure::Return) && node.may_turn_back() => {
+            Phase::Held { step, fault, .. }
+                if plan.steps.get(*step as usize).is_some_and(|s| s.on_failure == OnFailure::Return) && node.may_turn_back() && !node.paused() =>
+            {
                 if node.untouched() {
                     record(Event::NodeSkipped { node: name.clone(), why: Skip::Refused { fault: fault.clone() } })
                 } else {
@@ -155,7 +157,7 @@ impl Fleet {
 
     /// Nodes that count against the failure budget. One that preflight refused was never at risk and does not.
     pub fn failed(&self) -> Vec<NodeName> {
-        let failed = |n: &Node| n.turned_back.is_some() || matches!(n.phase, Phase::Held { .. });
+        let failed = |n: &Node| n.turned_back.is_some() || (matches!(n.phase, Phase::Held { .. }) && !n.paused());
         self.nodes.iter().filter(|(_, n)| failed(n)).map(|(name, _)| name.clone()).collect()
     }
 

@@ -52,6 +52,10 @@ impl Node {
     pub fn in_doubt(&self) -> bool {
         self.past.acts.last().is_some_and(Done::in_doubt)
     }
+    /// Held because its playbook says so, and not for a failure.
+    pub fn paused(&self) -> bool {
+        self.past.paused && matches!(self.phase, Phase::Held { .. })
+    }
     /// May it still be given back unharmed? Not once power was touched, in this run or perhaps in the one that left it out.
     pub fn may_turn_back(&self) -> bool {
         self.turned_back.is_none() && !self.past.power_touched() && !self.past.inherited
@@ -116,6 +120,10 @@ impl Node {
                     }
                     Outcome::Retry { .. } => Phase::Ready { step: *step, attempt: attempt + 1, since: at },
                     Outcome::Hold { fault } => Phase::Held { step: *step, attempt: *attempt, fault: fault.clone(), since: at },
+                    Outcome::Pause { fault } => {
+                        n.past.paused = true;
+                        Phase::Held { step: *step, attempt: *attempt, fault: fault.clone(), since: at }
+                    }
                 }
             }
             (Phase::Held { .. } | Phase::Ready { .. }, Event::NodeTurnedBack { step, why, .. }) if self.may_turn_back() => {
@@ -125,6 +133,9 @@ impl Node {
             }
             (Phase::Held { step, attempt, .. }, Event::NodeReleased { decision, accepted, to, .. }) => {
                 n.past.released_at = Some(at);
+                if std::mem::take(&mut n.past.paused) {
+                    n.past.let_go_at = Some(at);
+                }
                 n.past.accepted.extend(accepted.iter().cloned());
                 n.past.step_since = None;
                 n.phase = match (decision, to) {

@@ -67,6 +67,7 @@ impl Run {
             match next {
                 Next::Done(evidence) => return Ok(Outcome::Done { evidence }),
                 Next::Hold(fault) => return Ok(Outcome::Hold { fault }),
+                Next::Pause(fault) => return Ok(Outcome::Pause { fault }),
                 Next::Paid(loan) => {
                     self.append(Event::LoanFoundPaid { node: self.cx.node.clone(), loan: loan.clone() }).await?;
                     self.past.pay(&loan);

@@ -88,9 +88,19 @@ impl Answer {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
-    Done { evidence: Value },
-    Retry { fault: Fault },
-    Hold { fault: Fault },
+    Done {
+        evidence: Value,
+    },
+    Retry {
+        fault: Fault,
+    },
+    Hold {
+        fault: Fault,
+    },
+    /// As the playbook wants it: a person has something to do there. Nothing has failed.
+    Pause {
+        fault: Fault,
+    },
 }
 
 /// An act of this node in this run, and what became of it.
@@ -136,6 +146,10 @@ pub struct Past {
     pub step_since: Option<Timestamp>,
     /// When a person last decided about this node: what was sent before may be sent again.
     pub released_at: Option<Timestamp>,
+    /// It waits for a person because its playbook says so.
+    pub paused: bool,
+    /// When a person said, after such a pause, that it may go on.
+    pub let_go_at: Option<Timestamp>,
     /// Differences a person accepted at a release: `link:eth1`.
     pub accepted: Vec<String>,
 }

@@ -64,7 +64,7 @@ fn estimate(views: &[&NodeView], playbook: &PlaybookInput) -> Span {
     let moving: u64 = views.iter().flat_map(|v| &v.workloads).map(|w| each(&w.kind)).sum();
     let of = |step: &super::StepInput| match step.step.kind.as_str() {
         "evacuate" => Duration::from_secs(30 + moving),
-        "reset" => Duration::from_secs(6 * 60),
+        "reset" | "pause" => Duration::from_secs(6 * 60),
         "verify" => Duration::from_secs(30) + hold_for(&step.step.body),
         "firmware" => Duration::from_secs(10 * 60),
         "settle" => Duration::from_secs(60),

@@ -73,6 +73,8 @@ pub struct History {
     /// The runs that left it: their marks are ours now.
     pub inherits_from: Vec<RunId>,
     pub resets_today: u32,
+    /// When a run last took it through service and back, verified.
+    pub served: Option<Timestamp>,
 }
 
 impl From<Setting> for ClusterInput {

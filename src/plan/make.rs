@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 /// Kinds of step that the order of a playbook hangs on. The engine does not know them: the plan tells it in numbers.
 const PREFLIGHT: &str = "preflight";
 const RESET: &str = "reset";
+const PAUSE: &str = "pause";
 const VERIFY: &str = "verify";
 const ENABLE: &str = "enable";
 
@@ -117,7 +118,7 @@ fn choose(input: &Input<'_>, world: &World<'_>, name: &NodeName, node: &NodeInpu
         remedy: None,
         stops: false,
     }));
-    let resets = input.playbook.steps.iter().any(|s| s.step.kind == RESET);
+    let resets = input.playbook.steps.iter().any(|s| [RESET, PAUSE].contains(&s.step.kind.as_str()));
     let limit = input.playbook.limits.max_resets;
     if resets && history.resets_today >= limit && input.time.0 == 1.0 {
         let what = format!("{name} was reset {} times within 24 hours, limit {limit} (max_resets)", history.resets_today);
@@ -135,7 +136,7 @@ fn steps(written: &[StepInput]) -> (Vec<PlannedStep>, usize) {
     // Until power is touched, and only where this run itself took the node out of service, giving back is safe: a playbook that begins with a
     // node that is out already must not enable it because verify failed.
     let own = written.iter().any(|s| s.step.kind == EVACUATE);
-    let first_hold = written.iter().position(|s| [RESET, VERIFY, ENABLE, "fence"].contains(&s.step.kind.as_str())).unwrap_or(written.len());
+    let first_hold = written.iter().position(|s| [RESET, PAUSE, VERIFY, ENABLE, "fence"].contains(&s.step.kind.as_str())).unwrap_or(written.len());
     let default = |index: usize| if own && index < first_hold { OnFailure::Return } else { OnFailure::Hold };
     let bare = |kind: &str| Setting { kind: kind.into(), body: Value::Object(Map::new()) };
     let planned = |index: usize, s: &StepInput| PlannedStep {
@@ -172,7 +173,7 @@ fn usual_limit(kind: &str) -> Span {
         PREFLIGHT => Span::minutes(3),
         EVACUATE => Span::minutes(45),
         // Graceful, then force, then the longest self test that has been seen (26 minutes).
-        RESET => Span::minutes(60),
+        RESET | PAUSE => Span::minutes(60),
         // Slow BMCs, large images, and their own restarts.
         "firmware" => Span::minutes(120),
         VERIFY => Span::minutes(15),

@@ -47,7 +47,7 @@ impl<'a> World<'a> {
             survey: input.survey,
             clusters: &input.clusters,
             shared: shared(input.survey),
-            powers: input.playbook.name.is_empty() || steps().any(|s| s.kind == "reset" || s.kind == "firmware"),
+            powers: input.playbook.name.is_empty() || steps().any(|s| ["reset", "firmware", "pause"].contains(&s.kind.as_str())),
             dark: steps().any(dark),
             fences: steps().any(|s| s.kind == "fence"),
             stays: !input.playbook.name.is_empty() && !steps().any(empties),

@@ -79,11 +79,12 @@ impl Kinds {
 }
 
 /// Name and text of the playbooks that ship.
-pub const BUILT_IN: [(&str, &str); 6] = [
+pub const BUILT_IN: [(&str, &str); 7] = [
     ("reboot", include_str!("../../playbooks/reboot.toml")),
     ("firmware", include_str!("../../playbooks/firmware.toml")),
     ("os-patch", include_str!("../../playbooks/os-patch.toml")),
     ("power-cycle", include_str!("../../playbooks/power-cycle.toml")),
+    ("hands-on", include_str!("../../playbooks/hands-on.toml")),
     ("evacuate", include_str!("../../playbooks/evacuate.toml")),
     ("return", include_str!("../../playbooks/return.toml")),
 ];

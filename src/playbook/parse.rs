@@ -184,7 +184,7 @@ fn step<'s>(reader: &mut Reader<'s>, value: Value<'s>, kinds: &[Row]) -> Option<
 fn order(reader: &mut Reader<'_>, steps: &[Step]) {
     let first = |kind: &str| steps.iter().position(|s| s.kind == kind);
     let last = |kind: &str| steps.iter().rposition(|s| s.kind == kind);
-    for kind in ["evacuate", "enable", "settle"] {
+    for kind in ["evacuate", "enable", "settle", "pause"] {
         if let (Some(one), Some(other)) = (first(kind), last(kind))
             && one != other
         {
@@ -201,6 +201,9 @@ fn order(reader: &mut Reader<'_>, steps: &[Step]) {
         ("firmware", "evacuate"),
         ("reset", "firmware"),
         ("enable", "firmware"),
+        ("pause", "evacuate"),
+        ("enable", "pause"),
+        ("verify", "pause"),
     ] {
         if let (Some(at), Some(before)) = (first(late), last(early))
             && at < before
@@ -210,6 +213,12 @@ fn order(reader: &mut Reader<'_>, steps: &[Step]) {
     }
     if let (Some(reset), None) = (first("reset"), first("evacuate")) {
         reader.missing(&steps[reset].at, "`reset` without an `evacuate` before it: a machine that is not proven empty keeps its power", None);
+    }
+    if let (Some(at), None) = (first("pause"), first("evacuate")) {
+        reader.missing(&steps[at].at, "`pause` without an `evacuate` before it: a machine that is not proven empty keeps its power", None);
+    }
+    if let (Some(at), Some(_)) = (first("pause"), first("reset")) {
+        reader.missing(&steps[at].at, "`pause` beside a `reset`: the pause switches off, and boots anew by itself", Some("leave the reset out".into()));
     }
     if let (Some(at), None) = (first("firmware"), first("evacuate")) {
         reader.missing(&steps[at].at, "`firmware` without an `evacuate` before it: a machine that is being written to may not carry work", None);
@@ -224,7 +233,7 @@ fn order(reader: &mut Reader<'_>, steps: &[Step]) {
             Some("apply = \"immediate\", or a reset".into()),
         );
     }
-    let reset = first("reset").unwrap_or(steps.len());
+    let reset = first("reset").or(first("pause")).unwrap_or(steps.len());
     for step in &steps[(reset + 1).min(steps.len())..] {
         let returns = step.entry.as_ref().is_some_and(|e| e.on_failure == Some(OnFailure::Return));
         if let (true, Some(at)) = (returns, &step.on_failure_at) {

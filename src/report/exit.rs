@@ -31,14 +31,16 @@ fn unfinished(report: &RunReport) -> bool {
         RunState::Finished => false,
         RunState::Interrupted => open > 0,
         // No last word: its engine died. With only held nodes left, nothing is lost by that.
-        RunState::Open => open > 0 || counts.held == 0,
+        RunState::Open => open > 0 || counts.held + counts.paused == 0,
         RunState::Halted => counts.in_work > 0,
     }
 }
 
 fn one(report: &RunReport) -> u8 {
     let counts = &report.counts;
-    if unfinished(report) {
+    // A pause is no failure: the run goes on where a person lets it.
+    let only_paused = counts.paused > 0 && counts.held == 0;
+    if unfinished(report) || only_paused {
         return 7;
     }
     let kept_out = report.nodes.iter().any(|n| n.kept_out());

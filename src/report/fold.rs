@@ -75,6 +75,8 @@ pub struct Counts {
     pub done: usize,
     pub returned: usize,
     pub held: usize,
+    #[serde(default)]
+    pub paused: usize,
     pub out: usize,
     pub refused: usize,
     pub not_due: usize,
@@ -88,6 +90,8 @@ pub enum NodeState {
     Done,
     Returned,
     Held,
+    /// Waits for hands, as its playbook wants it.
+    Paused,
     Out,
     Refused,
     NotDue,
@@ -100,6 +104,7 @@ impl NodeState {
             NodeState::Done => "done",
             NodeState::Returned => "returned",
             NodeState::Held => "HELD",
+            NodeState::Paused => "PAUSED",
             NodeState::Out => "out",
             NodeState::Refused => "REFUSED",
             NodeState::NotDue => "not due",
@@ -354,6 +359,7 @@ impl RunReport {
                 NodeState::Done => &mut counts.done,
                 NodeState::Returned => &mut counts.returned,
                 NodeState::Held => &mut counts.held,
+                NodeState::Paused => &mut counts.paused,
                 NodeState::Out => &mut counts.out,
                 NodeState::Refused => &mut counts.refused,
                 NodeState::NotDue => &mut counts.not_due,
@@ -363,7 +369,8 @@ impl RunReport {
         }
         self.counts = counts;
         self.why = self.halt.as_ref().map(halt_words);
-        let held = self.nodes.iter().find(|n| n.end == NodeState::Held).and_then(|n| n.next.clone());
+        let with = |end: NodeState| self.nodes.iter().find(|n| n.end == end).and_then(|n| n.next.clone());
+        let held = with(NodeState::Held).or_else(|| with(NodeState::Paused));
         let open = self.counts.in_work > 0 || self.counts.waiting > 0;
         self.next = match self.state {
             RunState::Finished => self.once_there_is_room(),

@@ -105,6 +105,7 @@ impl NodeReport {
             Outcome::Done { .. } => "done",
             Outcome::Retry { .. } => "retry",
             Outcome::Hold { .. } => "hold",
+            Outcome::Pause { .. } => "pause",
         };
         if let Some(step) = self.steps.last_mut().filter(|s| s.kind == kind) {
             (step.settled, step.outcome) = (Some(at), Some(word.into()));
@@ -113,7 +114,7 @@ impl NodeReport {
         match outcome {
             Outcome::Done { evidence } => {
                 for (key, to) in [("from", &mut self.from_boot), ("to", &mut self.to_boot)] {
-                    if let Some(boot) = evidence.get(key).and_then(mark).filter(|_| kind == "reset") {
+                    if let Some(boot) = evidence.get(key).and_then(mark).filter(|_| kind == "reset" || kind == "pause") {
                         *to = Some(boot);
                     }
                 }
@@ -122,6 +123,11 @@ impl NodeReport {
             Outcome::Hold { fault } => {
                 self.step = Some(kind.to_owned());
                 self.hold(fault);
+            }
+            Outcome::Pause { fault } => {
+                self.step = Some(kind.to_owned());
+                (self.end, self.why) = (NodeState::Paused, Some(fault.to_string()));
+                self.next = fault.next.clone().or_else(|| Some(format!("pitstop release {}", self.name)));
             }
         }
     }

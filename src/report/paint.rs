@@ -40,7 +40,7 @@ impl Paint {
         use NodeState::*;
         match state {
             Done => self.code("32", text),
-            InWork | Waiting | Returned | Out => self.code("33", text),
+            InWork | Waiting | Returned | Out | Paused => self.code("33", text),
             Held | Refused => self.code("31", text),
             NotDue => text.to_owned(),
         }

@@ -84,6 +84,10 @@ pub fn line(record: &Record, after: &RunReport) -> Option<String> {
             let next = node(name).and_then(|n| n.next.clone()).map(|n| format!("; next: {n}")).unwrap_or_default();
             format!("{name} HELD at {kind}: {fault}{next}")
         }
+        Event::StepSettled { node: name, outcome: Outcome::Pause { fault }, .. } => {
+            let next = node(name).and_then(|n| n.next.clone()).map(|n| format!("; next: {n}")).unwrap_or_default();
+            format!("{name} PAUSED: {fault}{next}")
+        }
         Event::NodeTurnedBack { node, why, .. } => format!("{node} is given back: {why}"),
         Event::NodeReleased { node, by, decision, .. } => {
             let what = match decision {
@@ -248,6 +252,9 @@ pub fn header(report: &RunReport) -> String {
     let c = &report.counts;
     let to_do = report.nodes.len() - c.not_due - c.refused;
     let mut text = format!("run {}  {}  {} of {to_do} done · {} in work · {} held", report.run, report.playbook, c.done, c.in_work, c.held);
+    if c.paused > 0 {
+        text.push_str(&format!(" · {} paused", c.paused));
+    }
     match (&report.blind, &report.stopping) {
         (Some(_), _) => text.push_str(" · cluster not seen"),
         (None, Some(_)) => text.push_str(" · stopping"),

@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 pub enum State {
     /// Waits for a person.
     Held,
+    /// Waits for hands, as its playbook wants it.
+    Paused,
     /// A run works on it.
     Ours,
     /// Its run has no engine, or our mark stands and the store knows nothing of it.
@@ -39,6 +41,7 @@ impl StatusRow {
     pub fn word(&self) -> &'static str {
         match self.state {
             State::Held => "HELD",
+            State::Paused => "PAUSED",
             State::Ours => "ours",
             State::Lost => "ours, lost",
             State::Out => "out",
@@ -62,6 +65,7 @@ pub fn text(rows: &[StatusRow], foreign_seen: bool, unseen: bool, now: Timestamp
     for r in rows {
         let (word, colour) = match r.state {
             State::Held => ("HELD", "31"),
+            State::Paused => ("PAUSED", "33"),
             State::Ours => ("ours", "33"),
             State::Lost => ("ours, lost", "31"),
             State::Out => ("out", "33"),

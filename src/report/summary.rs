@@ -96,7 +96,7 @@ pub fn said(node: &NodeReport) -> String {
         NodeState::Returned => format!("given back{took}: {why}"),
         NodeState::Out => format!("out of service{took}{}", if why.is_empty() { String::new() } else { format!(": {why}") }),
         NodeState::Held => format!("at {}: {why}", node.step.as_deref().unwrap_or("preflight")),
-        NodeState::Refused | NodeState::NotDue => why.to_owned(),
+        NodeState::Refused | NodeState::NotDue | NodeState::Paused => why.to_owned(),
         NodeState::Waiting => "not started".into(),
         NodeState::InWork => match (&node.step, why) {
             (Some(step), _) => format!("at {step}"),
@@ -168,6 +168,7 @@ pub fn counted(report: &RunReport) -> String {
         (c.returned, "returned"),
         (c.out, "out"),
         (c.held, "held"),
+        (c.paused, "paused"),
         (c.refused, "refused"),
         (c.in_work, "in work"),
         (c.waiting, "not started"),

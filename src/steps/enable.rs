@@ -37,7 +37,7 @@ impl Step for Enable {
             // The machine that takes work again must be the one that was serviced, and nothing may have been placed there meanwhile.
             let seen = cx.read(past).await;
             guards::identity::judge(&cx.node, &seen)?;
-            let other_boot = past.evidence.get("reset").and_then(|e| e["to"].as_str()).filter(|to| reset::boot_of(&seen).is_some_and(|(_, now)| now != *to));
+            let other_boot = reset::booted_to(past).filter(|to| reset::boot_of(&seen).is_some_and(|(_, now)| now != *to));
             if let Some(to) = other_boot {
                 return Ok(Next::Hold(reset::boot_loop(cx, to)));
             }

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use std::{collections::BTreeMap, sync::Mutex};
 
 /// The receiver of a command in the journal.
-const HOST: &str = "host";
+pub const HOST: &str = "host";
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -90,12 +90,16 @@ fn tail(text: &str) -> String {
 }
 
 impl Config {
-    fn act(&self) -> Act {
+    /// Its first line, for people.
+    fn short(&self) -> String {
         let first = self.run.lines().find(|l| !l.trim().is_empty()).unwrap_or_default().trim();
         let short: String = first.chars().take(60).collect();
         let more = if short.len() < self.run.trim().len() { " …" } else { "" };
+        format!("`{short}{more}`")
+    }
+    fn act(&self) -> Act {
         let repeat = if self.repeat == Again::Freely { Repeat::Freely } else { Repeat::Never };
-        Act::new(HOST, format!("run `{short}{more}`"), repeat)
+        Act::new(HOST, format!("run {}", self.short()), repeat)
     }
     fn command(&self, node: &str) -> Command {
         let env: String = self.env.iter().map(|(k, v)| format!("{k}={}; export {k}\n", quoted(v))).collect();
@@ -121,10 +125,7 @@ impl Config {
         let words = if out.stderr.trim().is_empty() { &out.stdout } else { &out.stderr };
         let last: Vec<String> = tail(words).lines().rev().filter(|l| !l.trim().is_empty()).take(3).map(str::to_owned).collect();
         // It ran, and says that it failed: an answer, not a doubt.
-        Err(Fault {
-            causes: last.into_iter().rev().collect(),
-            ..Fault::new(FaultKind::Unable, format!("`{}` ended with status {}", self.act().what, out.status))
-        })
+        Err(Fault { causes: last.into_iter().rev().collect(), ..Fault::new(FaultKind::Unable, format!("{} ended with status {}", self.short(), out.status)) })
     }
 }
 
@@ -135,7 +136,10 @@ impl Step for Exec {
         // Of this step, and since a person last decided.
         let since = past.step_since.max(past.released_at);
         let last = past.acts.iter().rev().find(|d| d.act.same(&act) && since.is_none_or(|s| d.at >= s));
+        let before = past.acts.iter().any(|d| d.act.same(&act) && past.released_at.is_some_and(|r| d.at <= r));
         Ok(match last.map(|d| &d.answer) {
+            // A person looked, and says that it has done what it was to do.
+            None if before && past.accepted.iter().any(|a| a == "exec") => Next::Done(json!({ "said": "a person takes it for done" })),
             None => Next::Act(vec![(act, Value::Null)]),
             Some(Some(Answer::Accepted)) => {
                 let said = self.said.lock().expect("BUG: poisoned").take();
@@ -148,8 +152,13 @@ impl Step for Exec {
                 let why = answer
                     .as_ref()
                     .map_or_else(|| "pitstop was ended while it ran".to_owned(), |a| if let Answer::Unknown(f) = a { f.to_string() } else { String::new() });
-                let fault = Fault::new(FaultKind::Unknown, format!("{} may have run on {} or not", act.what, cx.node)).cause(why);
-                Next::Hold(fault.next(format!("look there; pitstop release {} retry runs it again, verify goes on without", cx.node)))
+                let fault = Fault::new(FaultKind::Unknown, format!("whether {} has run on {} is not known", self.config.short(), cx.node)).cause(why);
+                Next::Hold(
+                    fault.next(format!(
+                        "look there; to run it again: pitstop release {0} retry; if it has run: pitstop release {0} retry --accept exec",
+                        cx.node
+                    )),
+                )
             }
         })
     }

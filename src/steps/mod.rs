@@ -25,10 +25,12 @@ pub mod exec;
 pub mod fence;
 pub mod firmware;
 mod on_bmc;
+pub mod pause;
 pub mod preflight;
 mod repair;
 pub mod reset;
 pub mod settle;
+mod stranger;
 pub mod verify;
 // line 1 of a new step: `pub mod <name>;`
 
@@ -43,6 +45,7 @@ pub const KINDS: &[Kind<dyn Step>] = &[
     Kind::of::<settle::Config>(),
     Kind::of::<firmware::Config>(),
     Kind::of::<fence::Config>(),
+    Kind::of::<pause::Config>(),
     // line 2: `Kind::of::<<name>::Config>(),`
 ];
 
@@ -136,6 +139,8 @@ pub enum Next {
     /// Found already given back: closed without an act.
     Paid(LoanId),
     Hold(Fault),
+    /// Waits for a person, as its playbook wants it.
+    Pause(Fault),
 }
 
 #[async_trait]

@@ -1,6 +1,6 @@
 //! Resets the node through its BMC, rung by rung, judged by what is seen and never by what was answered.
 //! Done when the node has booted anew; a rung is sent at most once, and after an answer that never came only watched.
-use super::{Cx, Next, Step, on_bmc, preflight::waits_or_holds};
+use super::{Cx, Next, Step, on_bmc, preflight::waits_or_holds, stranger::Stranger};
 use crate::{
     due::{self, Due, DueAnswer, DueProbe},
     guards::{
@@ -73,7 +73,7 @@ impl kinds::Config<dyn Step> for Config {
     const NAME: &'static str = "reset";
     const ABOUT: &'static str = "reboots the machine through its BMC and waits until it has booted anew";
     fn make(self) -> Box<dyn Step> {
-        Box::new(Reset { config: self, permit: PermitHeld::default(), off_before: Mutex::new(false) })
+        Box::new(Reset { config: self, permit: PermitHeld::default(), off_before: Mutex::new(false), stranger: Stranger::default() })
     }
     fn validate(&self) -> Result<(), String> {
         if let Some(odd) = self.when.iter().find(|w| reason(w).is_err()) {
@@ -94,7 +94,7 @@ async fn needless(when: &[String], cx: &Cx) -> Result<Option<Vec<String>>, Fault
     let mut why = Vec::new();
     for name in when {
         let reason = reason(name).map_err(|e| Fault::new(FaultKind::Invalid, e))?;
-        match reason.look(&DueProbe { node: &cx.node, host: cx.host.as_deref(), view: None, bmc: Some(cx.bmc.as_ref()) }).await? {
+        match reason.look(&DueProbe { node: &cx.node, host: cx.host.as_deref(), view: None, bmc: Some(cx.bmc.as_ref()), served: None }).await? {
             DueAnswer::Due(_) => return Ok(None),
             DueAnswer::NotDue(said) => why.push(format!("{name}: {said}")),
         }
@@ -106,6 +106,7 @@ struct Reset {
     config: Config,
     permit: PermitHeld,
     off_before: Mutex<bool>,
+    stranger: Stranger,
 }
 
 /// What the ladder judges.
@@ -157,19 +158,23 @@ impl Seen {
 pub fn boot_of(r: &Readings) -> Option<(String, String)> {
     best(&Seen::of(r).boots)
 }
-fn best(boots: &BTreeMap<String, String>) -> Option<(String, String)> {
+pub fn best(boots: &BTreeMap<String, String>) -> Option<(String, String)> {
     boots.get_key_value("host").or_else(|| boots.iter().next()).map(|(who, boot)| (who.clone(), boot.clone()))
 }
 /// What the host said before the first rung of this run.
 pub fn host_before(past: &Past) -> Option<HostView> {
     past.power_acts().find_map(|d| serde_json::from_value::<Option<HostView>>(d.before["host"].clone()).ok().flatten())
 }
+/// The boot that a reset of this run, or the end of a pause, has led to.
+pub fn booted_to(past: &Past) -> Option<&str> {
+    ["reset", "pause"].iter().find_map(|kind| past.evidence.get(*kind)).and_then(|e| e["to"].as_str())
+}
 pub fn boot_loop(cx: &Cx, first: &str) -> Fault {
     Fault::new(FaultKind::Invalid, format!("{} booted again by itself after boot {first}: a boot loop, or somebody else reset it", cx.node))
         .next(format!("look at its console, then pitstop release {} verify", cx.node))
 }
 
-fn boots_before(first: &Done) -> BTreeMap<String, String> {
+pub fn boots_before(first: &Done) -> BTreeMap<String, String> {
     serde_json::from_value(first.before["boots"].clone()).unwrap_or_default()
 }
 fn verb(done: &Done) -> Option<ResetType> {
@@ -271,7 +276,7 @@ pub fn judge(config: &Config, seen: &Seen, past: &Past, step_attempt: &[Done], t
 }
 
 /// Booted anew? Some only where there is an answer.
-fn rebooted(seen: &Seen, before: &BTreeMap<String, String>, first: &Done, off_seen: bool, now: Timestamp, time: TimeScale) -> Option<Next> {
+pub fn rebooted(seen: &Seen, before: &BTreeMap<String, String>, first: &Done, off_seen: bool, now: Timestamp, time: TimeScale) -> Option<Next> {
     let Some((who, old)) = best(before) else {
         // Off seen, then On seen: all that such a node can show.
         let on_sent_off = off_seen && seen.power == Power::On;
@@ -433,7 +438,8 @@ impl Step for Reset {
         {
             return Ok(cold_start(&readings, past).filter(|_| matches!(next, Next::Done(_))).unwrap_or(next));
         }
-        let mut next = judge(&self.config, &seen, past, &mine, cx.time, now);
+        let next = judge(&self.config, &seen, past, &mine, cx.time, now);
+        let mut next = self.stranger.named(cx, past, readings.host.as_ref(), next, now);
         if let Next::Act(acts) = &next
             && let Some(verb) = acts.first().and_then(|(act, _)| act.args["verb"].as_str()).and_then(ResetType::parse)
         {

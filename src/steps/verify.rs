@@ -1,7 +1,7 @@
 //! Really healthy: same installation, one boot, still empty and in maintenance, every booted check well, and all of it for a while.
 use super::{At, Cx, Next, Step, baseline, evacuate, firmware, on_bmc, preflight, repair, reset};
 use crate::{
-    due::{DueAnswer, DueProbe},
+    due::{DueAnswer, DueProbe, Served},
     guards::{self, Readings},
     kinds,
     model::{Act, Blocker, Boot, Fault, FaultKind, HostView, Loan, Past, Power, Repeat, ResetType, Span, Timestamp, since},
@@ -55,14 +55,14 @@ pub fn judge(cx: &Cx, seen: &Readings, past: &Past) -> Result<(), Next> {
         if let Some(before) = reset::host_before(past) {
             same_installation(cx, &before, host, past).map_err(Next::Hold)?;
         }
-        if host.system_state.as_deref() == Some("starting") {
+        if matches!(host.system_state.as_deref(), Some("initializing" | "starting")) {
             return wait("host", "systemd is still starting units".into());
         }
         if let Some(guest) = host.guests.first() {
             return Err(Next::Hold(Fault::new(FaultKind::Unwilling, format!("{} runs {guest} before it was enabled", cx.node))));
         }
     }
-    let booted = past.evidence.get("reset").and_then(|e| e["to"].as_str());
+    let booted = reset::booted_to(past);
     if let (Some(booted), Some((_, now))) = (booted, reset::boot_of(seen))
         && booted != now
         // A person who decided after the reset knows of it; one who decided before says nothing about it.
@@ -142,12 +142,21 @@ fn owed_on(cx: &Cx, seen: &Readings, past: &Past, now: Timestamp) -> Option<Act>
 const ON_AGAIN: Span = Span::seconds(10);
 
 /// 17, a run clears its own reason: neither yes nor no is waited for, still due is a person's.
-async fn still_due(cx: &Cx, seen: &Readings, past: &Past) -> Option<Next> {
+async fn still_due(cx: &Cx, seen: &Readings, past: &Past, now: Timestamp) -> Option<Next> {
     // Only what was reset can have cleared it.
-    past.evidence.get("reset")?;
+    if !["reset", "pause"].iter().any(|kind| past.evidence.contains_key(*kind)) {
+        return None;
+    }
     for (kind, due) in &cx.due {
         let name = format!("due:{kind}");
-        let probe = DueProbe { node: &cx.node, host: cx.host.as_deref(), bmc: Some(cx.bmc.as_ref()), view: seen.host.as_ref().and_then(|h| h.as_ref().ok()) };
+        let probe = DueProbe {
+            node: &cx.node,
+            host: cx.host.as_deref(),
+            bmc: Some(cx.bmc.as_ref()),
+            view: seen.host.as_ref().and_then(|h| h.as_ref().ok()),
+            // This run is the service.
+            served: Some(Served { now, last: Some(now) }),
+        };
         match due.look(&probe).await {
             Ok(DueAnswer::NotDue(_)) => {}
             Ok(DueAnswer::Due(_)) if past.accepted.contains(&name) => {}
@@ -216,7 +225,7 @@ impl Step for Verify {
         if !held && !self.config.hold_for.0.is_zero() {
             return Ok(Next::Wait(vec![Blocker::new(cx.node.to_string(), format!("all well, has to hold for {}", self.config.hold_for))]));
         }
-        if let Some(next) = still_due(cx, &seen, past).await {
+        if let Some(next) = still_due(cx, &seen, past, now).await {
             return Ok(next);
         }
         Ok(Next::Done(json!({ "boot": reset::boot_of(&seen).map(|(_, b)| b), "checks": found.well, "compared": compared })))

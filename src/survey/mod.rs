@@ -5,7 +5,7 @@ use crate::{
         cluster::{Ask, Cluster},
         host::Host,
     },
-    due::{Due, DueAnswer, DueProbe},
+    due::{Due, DueAnswer, DueProbe, Served},
     guards::{Own, boot_order, branch, moment, storage},
     model::{
         AtPower, Blocker, Boot, ClusterName, ClusterSurvey, DueSeen, Fault, FaultKind, HostView, How, LeaseAnswer, NodeName, NodeSurvey, NodeView, Refused,
@@ -40,6 +40,8 @@ pub struct Doors {
     pub looked_at: Arc<AtomicUsize>,
     /// Where this process runs.
     pub own: Own,
+    /// When runs of this store last served the nodes; none: nobody looked.
+    pub served: Option<BTreeMap<NodeName, Timestamp>>,
 }
 
 #[derive(Default)]
@@ -86,7 +88,7 @@ pub async fn take(at: Timestamp, doors: &Doors, due: &[Reason], ask: &Ask) -> Su
     // Boxed: the future of a node holds those of every driver it asks, and there are many.
     let nodes = stream::iter(&doors.nodes).map(|(name, node)| {
         Box::pin(async move {
-            let seen = look(name, node, doors, due, ask).await;
+            let seen = look(name, node, doors, at, due, ask).await;
             doors.looked_at.fetch_add(1, Ordering::Relaxed);
             (name.clone(), seen)
         })
@@ -138,7 +140,7 @@ async fn cluster(name: &ClusterName, driver: Result<&Arc<dyn Cluster>, &Fault>) 
     ClusterSurvey { what: reached.what, members, lease: reached.lease, held_by, took_ms: ms(begun), missing_rights: reached.missing_rights, warnings }
 }
 
-async fn look(name: &NodeName, node: &NodeDoors, doors: &Doors, due: &[Reason], ask: &Ask) -> NodeSurvey {
+async fn look(name: &NodeName, node: &NodeDoors, doors: &Doors, now: Timestamp, due: &[Reason], ask: &Ask) -> NodeSurvey {
     let clusters = &doors.clusters;
     let bmc = join_all(node.bmc.iter().map(way));
     let seats = join_all(node.seats.iter().map(|(cluster, here)| async move {
@@ -169,7 +171,8 @@ async fn look(name: &NodeName, node: &NodeDoors, doors: &Doors, due: &[Reason], 
     };
     let (bmc, clusters, (host, host_took_ms)) = futures::join!(bmc, seats, host);
     let view = host.as_ref().and_then(|h| h.as_ref().ok());
-    let due = reasons(name, node, &bmc, view, due).await;
+    let served = doors.served.as_ref().map(|all| Served { now, last: all.get(name).copied() });
+    let due = reasons(name, node, &bmc, view, served, due).await;
     let at_power = at_power(name, node, doors, &clusters, view, &bmc).await;
     if let Some(Ok(host)) = &node.host {
         host.close().await;
@@ -232,10 +235,10 @@ async fn way(door: &BmcDoor) -> WaySeen {
     WaySeen { protocol: door.protocol.clone(), endpoint: door.endpoint.clone(), loopback: door.loopback(), hosts: door.hosts(), took_ms, seen, tasks }
 }
 
-async fn reasons(name: &NodeName, node: &NodeDoors, ways: &[WaySeen], view: Option<&HostView>, due: &[Reason]) -> Vec<DueSeen> {
+async fn reasons(name: &NodeName, node: &NodeDoors, ways: &[WaySeen], view: Option<&HostView>, served: Option<Served>, due: &[Reason]) -> Vec<DueSeen> {
     let host = node.host.as_ref().and_then(|h| h.as_ref().ok()).filter(|_| view.is_some());
     let bmc = node.bmc.iter().zip(ways).find(|(_, way)| way.seen.is_ok()).and_then(|(door, _)| door.driver.as_ref().ok());
-    let probe = DueProbe { node: name, host: host.map(AsRef::as_ref), bmc: bmc.map(AsRef::as_ref), view };
+    let probe = DueProbe { node: name, host: host.map(AsRef::as_ref), bmc: bmc.map(AsRef::as_ref), view, served };
     // One after another: they share one SSH connection.
     let mut seen = Vec::new();
     for reason in due {

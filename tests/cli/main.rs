@@ -13,6 +13,7 @@ mod locked;
 mod marks;
 mod node;
 mod openvcloud;
+mod pause;
 mod playbooks;
 mod reading;
 mod reviewed;

@@ -142,6 +142,9 @@ fn playbooks_by_name_and_path() {
     assert_eq!(errors.to_string(), "othr: no playbook of this name; did you mean `other`?\n");
     assert!(playbook::load(None, "./nowhere.toml").unwrap_err().to_string().contains("cannot be read"));
     let names: BTreeMap<_, _> = playbook::names(Some(dir.path())).into_iter().collect();
-    assert_eq!(names.keys().map(String::as_str).collect::<Vec<_>>(), ["evacuate", "firmware", "os-patch", "other", "power-cycle", "reboot", "return"]);
+    assert_eq!(
+        names.keys().map(String::as_str).collect::<Vec<_>>(),
+        ["evacuate", "firmware", "hands-on", "os-patch", "other", "power-cycle", "reboot", "return"]
+    );
     assert_eq!((names["reboot"].as_deref(), names["return"].as_deref()), (Some(mine.as_path()), None));
 }

@@ -66,6 +66,7 @@ impl Climb<'_> {
                     self.past.acts.push(Done { step: 2, attempt: 0, act, before, at: self.now, answer });
                 }
                 Next::Done(_) => return self.is_done(&seen, covered),
+                Next::Pause(fault) => panic!("a reset that pauses: {fault}"),
                 Next::Hold(fault) => {
                     assert!(!fault.what.is_empty());
                     covered.insert("hold");

@@ -8,5 +8,7 @@ mod redfish;
 mod refusals;
 mod rmcp_replay;
 mod ssh;
+mod ssh_many;
+mod systemd;
 mod vergeos;
 mod vouched;

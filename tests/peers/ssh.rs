@@ -11,16 +11,17 @@ use pitstop::{
     model::{Command, Connect, Fault, FaultKind, NodeName, Output, Secret, SecretRef, Secrets, Setting, Span, Trust},
 };
 use std::{
+    any::Any,
     fs,
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
     process::{Child, Stdio},
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, RwLock},
     time::{Duration, Instant},
 };
 use tempfile::TempDir;
 
-struct Files;
+pub struct Files;
 impl Secrets for Files {
     fn read(&self, from: &SecretRef) -> Result<Secret, Fault> {
         let SecretRef::File(path) = from else { panic!("only files here") };
@@ -29,19 +30,19 @@ impl Secrets for Files {
     }
 }
 
-fn tool(name: &str, args: &[&str]) -> String {
+pub fn tool(name: &str, args: &[&str]) -> String {
     let out = std::process::Command::new(program(name)).args(args).output().unwrap();
     assert!(out.status.success(), "{name} {args:?}: {}", String::from_utf8_lossy(&out.stderr));
     String::from_utf8(out.stdout).unwrap()
 }
-fn keygen(path: &Path, kind: &str, passphrase: &str) {
+pub fn keygen(path: &Path, kind: &str, passphrase: &str) {
     tool("ssh-keygen", &["-q", "-t", kind, "-N", passphrase, "-C", "test", "-f", path.to_str().unwrap()]);
 }
-fn read(path: impl AsRef<Path>) -> String {
+pub fn read(path: impl AsRef<Path>) -> String {
     fs::read_to_string(path).unwrap()
 }
 
-async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+pub async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     let until = Instant::now() + Duration::from_secs(10);
     while !holds() {
         assert!(Instant::now() < until, "not so after 10 s: {what}");
@@ -49,12 +50,19 @@ async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
+/// What fills this computer runs alone: whatever uses the SSH threads of this process holds this for reading.
+pub static BESIDE: RwLock<()> = RwLock::new(());
+pub fn beside() -> Box<dyn Any> {
+    Box::new(BESIDE.read().unwrap_or_else(|e| e.into_inner()))
+}
+
 /// A real sshd on loopback with its own host keys and one authorized key.
-struct Sshd {
-    dir: TempDir,
-    port: u16,
+pub struct Sshd {
+    pub dir: TempDir,
+    pub port: u16,
     child: Child,
     log: Arc<Mutex<String>>,
+    _beside: Box<dyn Any>,
 }
 impl Drop for Sshd {
     fn drop(&mut self) {
@@ -75,6 +83,10 @@ impl Sshd {
         Sshd::with("")
     }
     fn with(more: &str) -> Sshd {
+        Sshd::inside(&[], more, beside())
+    }
+    /// Started by these words: where another root or other namespaces are.
+    pub fn inside(by: &[String], more: &str, beside: Box<dyn Any>) -> Sshd {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
         keygen(&at("host_ed25519"), "ed25519", "");
@@ -83,6 +95,7 @@ impl Sshd {
         fs::copy(at("client.pub"), at("authorized")).unwrap();
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let d = dir.path().display();
+        let more = more.replace("PORT", &port.to_string());
         let config = format!(
             "ListenAddress 127.0.0.1:{port}\nHostKey {d}/host_ed25519\nHostKey {d}/host_ecdsa\nAuthorizedKeysFile {d}/authorized\nStrictModes no\nUsePAM no\n\
              PermitRootLogin yes\nPasswordAuthentication no\nPidFile none\nMaxStartups 300\nLogLevel VERBOSE\n{more}\n"
@@ -90,11 +103,13 @@ impl Sshd {
         fs::write(at("sshd_config"), config).unwrap();
         // Where sshd as root keeps nothing, but wants to.
         fs::create_dir_all("/run/sshd").ok();
-        let mut child = std::process::Command::new(program("sshd")).args(["-D", "-e", "-f"]).arg(at("sshd_config")).stderr(Stdio::piped()).spawn().unwrap();
+        let words: Vec<String> = by.iter().cloned().chain([program("sshd").display().to_string()]).collect();
+        let mut child =
+            std::process::Command::new(&words[0]).args(&words[1..]).args(["-D", "-e", "-f"]).arg(at("sshd_config")).stderr(Stdio::piped()).spawn().unwrap();
         let log = Arc::new(Mutex::new(String::new()));
         let (lines, kept) = (BufReader::new(child.stderr.take().unwrap()).lines(), Arc::clone(&log));
         std::thread::spawn(move || lines.map_while(Result::ok).for_each(|l| kept.lock().unwrap().push_str(&(l + "\n"))));
-        let sshd = Sshd { dir, port, child, log };
+        let sshd = Sshd { dir, port, child, log, _beside: beside };
         let until = Instant::now() + Duration::from_secs(10);
         while !sshd.log.lock().unwrap().contains("Server listening") {
             assert!(Instant::now() < until, "sshd does not listen: {}", sshd.log.lock().unwrap());
@@ -107,10 +122,10 @@ impl Sshd {
         assert!(read(sshd.at("known_hosts")).starts_with("|1|"));
         sshd
     }
-    fn at(&self, name: &str) -> PathBuf {
+    pub fn at(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
-    fn logins(&self) -> usize {
+    pub fn logins(&self) -> usize {
         self.log.lock().unwrap().matches("Accepted publickey").count()
     }
     fn connections(&self) -> usize {
@@ -128,10 +143,12 @@ impl Sshd {
     }
 }
 
-/// As the inventory does it: TOML through the registry.
 fn connect(port: u16, base: &Path, more: &str, trusted: &[&str]) -> Arc<dyn Host> {
-    let user = tool("id", &["-un"]);
-    let text = format!("ssh = {{}}\n[it]\nhost = '127.0.0.1'\nport = {port}\nuser = '{}'\n{more}", user.trim());
+    connect_as(tool("id", &["-un"]).trim(), "127.0.0.1", port, base, more, trusted)
+}
+/// As the inventory does it: TOML through the registry.
+pub fn connect_as(user: &str, host: &str, port: u16, base: &Path, more: &str, trusted: &[&str]) -> Arc<dyn Host> {
+    let text = format!("ssh = {{}}\n[it]\nhost = '{host}'\nport = {port}\nuser = '{user}'\n{more}");
     let body = serde_json::to_value(toml::from_str::<toml::Table>(&text).unwrap().remove("it").unwrap()).unwrap();
     let config = kinds::make(host::KINDS, &Setting { kind: "ssh".into(), body }).unwrap();
     let trust = Trust { host_keys: trusted.iter().map(|k| (*k).to_owned()).collect(), ..Trust::default() };
@@ -139,10 +156,10 @@ fn connect(port: u16, base: &Path, more: &str, trusted: &[&str]) -> Arc<dyn Host
     config.connect(&cx).unwrap()
 }
 
-fn command(line: &str) -> Command {
+pub fn command(line: &str) -> Command {
     Command { line: line.to_owned(), limit: Span::seconds(20), stdin: None }
 }
-async fn exec(host: &Arc<dyn Host>, line: &str) -> Result<Output, Fault> {
+pub async fn exec(host: &Arc<dyn Host>, line: &str) -> Result<Output, Fault> {
     host.exec(&command(line)).await
 }
 /// Processes of this computer whose arguments hold `words`.
@@ -426,10 +443,12 @@ struct Lab {
     rack: Rack,
     port: u16,
     tasks: tokio::task::JoinSet<()>,
+    _beside: Box<dyn Any>,
 }
 
 impl Lab {
     async fn start() -> Lab {
+        let beside = beside();
         let dir = tempfile::tempdir().unwrap();
         let spec = MachineSpec {
             name: "edge-07".into(),
@@ -458,7 +477,7 @@ impl Lab {
         let mut tasks = tokio::task::JoinSet::new();
         tasks.spawn(rack.clone().keep_ticking());
         tasks.spawn(async move { lab::serve(server, listener).await.unwrap() });
-        Lab { dir, rack, port, tasks }
+        Lab { dir, rack, port, tasks, _beside: beside }
     }
     fn host(&self) -> Arc<dyn Host> {
         connect(self.port, self.dir.path(), "key = { file = 'client' }\nknown_hosts = 'known_hosts'\nconnect_timeout = '2s'", &[])

@@ -196,7 +196,7 @@ fn nodes_that_are_out_already() {
     says(&fleet, 2, &format!("by run {}", run.0));
     // Unless the store knows what that run left: this one takes it over.
     let loan = Loan { id: LoanId("edge/cordon".into()), to: "edge".into(), owed: "uncordon edge-02".into(), before: json!(false), first: false };
-    fleet.history.insert(name(2), History { inherits: vec![loan.clone()], inherits_from: vec![run], resets_today: 0 });
+    fleet.history.insert(name(2), History { inherits: vec![loan.clone()], inherits_from: vec![run], resets_today: 0, ..History::default() });
     assert_eq!(plan(&fleet).nodes[&name(2)].inherits, [loan]);
 }
 

@@ -5,6 +5,7 @@
 mod flash;
 mod limits;
 mod moment;
+mod pause;
 mod rogue;
 mod world;
 
@@ -38,6 +39,8 @@ struct Case {
     inherits: Vec<Loan>,
     /// With the step `firmware`, between evacuate and reset.
     firmware: Option<&'static str>,
+    /// With the step `pause` in place of `reset`.
+    pause: bool,
 }
 impl Default for Case {
     fn default() -> Case {
@@ -51,6 +54,7 @@ impl Default for Case {
             seed: 1,
             inherits: vec![],
             firmware: None,
+            pause: false,
         }
     }
 }
@@ -90,6 +94,9 @@ fn plan(case: &Case) -> Plan {
     if let Some(apply) = case.firmware {
         let target = json!({ "model": "Sim 1", "id": "BIOS", "version": "2.0", "image": { "url": "http://192.0.2.5/bios" } });
         steps.insert(2, step("firmware", json!({ "targets": [target], "apply": apply, "quiet": "2m" }), 60, OnFailure::Return));
+    }
+    if case.pause {
+        steps[2] = step("pause", json!({ "task": "replace DIMM A3", "graceful": "3m", "quiet": case.quiet }), 30, OnFailure::Return);
     }
     let more = u32::from(case.firmware.is_some());
     Plan {
@@ -236,7 +243,7 @@ impl Sim {
         self.world.store.load(&self.world.run, 0).await.unwrap().iter().for_each(|r| fleet.apply(r).unwrap());
         for (node, _) in fleet.nodes.iter().filter(|(_, n)| matches!(n.phase, Phase::Held { .. })) {
             let ask = Event::NodeReleased { node: node.clone(), by: "test".into(), decision, to: None, accepted: vec![], reason: None };
-            let request = Request { id: format!("{node} {decision:?}"), at: self.clock.now(), by: "test".into(), ask };
+            let request = Request { id: format!("{node} {decision:?} {}", fleet.seq), at: self.clock.now(), by: "test".into(), ask };
             self.world.store.ask(&self.world.run, &request).await.unwrap();
         }
         self.until_rest(Cut::Never).await

@@ -107,6 +107,8 @@ pub struct Machine {
     job: Option<(Apply, Job)>,
     /// At which boot a repair arrived.
     pub mended: Vec<u32>,
+    /// The locating light.
+    pub light: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -156,6 +158,7 @@ impl World {
                 .filter(|_| i == 1)
                 .map(|(from, to)| (Instant::now() + Duration::from_secs(from), Instant::now() + Duration::from_secs(to))),
             mended: vec![],
+            light: false,
         };
         let machines = (0..nodes).map(|i| (format!("n{i}"), machine(i))).collect();
         Arc::new(World { machines: Mutex::new(machines), temper, dice: Mutex::new(Dice(seed)), store, run, most_out: Mutex::new(0) })
@@ -299,6 +302,9 @@ impl Machine {
     }
     fn cut(&mut self) {
         self.lost += self.pods.len() as u32;
+    }
+    pub fn off(&self) -> bool {
+        self.phase == Phase::Off
     }
     pub fn up(&self) -> bool {
         self.phase == Phase::Up
@@ -504,6 +510,17 @@ impl Bmc for FakeBmc {
                 let lag = if self.wired == "n1" { temper.lag } else { Duration::from_secs(2) };
                 m.verbs.push(verb);
                 m.pending.push((Instant::now() + lag, verb));
+                Ok(())
+            })
+            .await
+    }
+    async fn identify_light(&self) -> Result<bool, Fault> {
+        self.world.look(&self.wired, |m, _| Ok(m.light)).await
+    }
+    async fn set_identify_light(&self, on: bool) -> Result<(), Fault> {
+        self.world
+            .change(&self.wired, |m, _| {
+                m.light = on;
                 Ok(())
             })
             .await

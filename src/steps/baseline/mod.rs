@@ -113,10 +113,10 @@ impl Compared {
     }
     pub fn fault(&self, cx: &Cx) -> Fault {
         let worse = self.worse();
-        let more = if worse.len() > 1 { format!(", and {} more", worse.len() - 1) } else { String::new() };
-        let what = worse.first().map_or_else(|| "as before".to_owned(), |d| format!("{}{more}", d.line));
+        let lines: Vec<&str> = worse.iter().map(|d| d.line.as_str()).collect();
+        let what = if lines.is_empty() { "as before".to_owned() } else { lines.join("; ") };
         let accept: String = worse.iter().map(|d| format!(" --accept '{}'", d.item)).collect();
-        Fault { causes: worse.iter().map(|d| format!("- {}: {}", d.item, d.line)).collect(), ..Fault::new(FaultKind::Invalid, what) }
+        Fault::new(FaultKind::Invalid, what)
             .next(format!("repair it, then pitstop release {0} verify; or accept it as it is: pitstop release {0} verify{accept}", cx.node))
     }
 }
