@@ -47,12 +47,12 @@ fn inv_14_to_16_what_stands_against_power_is_refused_before_the_node_is_touched(
 #[test]
 fn inv_17_still_due_after_the_reboot_is_a_hold_that_a_person_may_accept() {
     let lab = Lab::start(2, &[]);
-    playbook(&lab, "[due]\nany = [{ uptime-over = \"1s\" }]\n", "how = \"force\"");
+    playbook(&lab, "[due]\nany = [{ command = { run = \"echo the disk wants it\" } }]\n", "how = \"force\"");
     let held = lab.ask(&["--playbooks", "playbooks", "run", "mine", "edge-01"]).ends(5);
-    held.says("edge-01 was rebooted and is still due: uptime-over");
-    held.says("pitstop release edge-01 verify --accept due:uptime-over");
+    held.says("edge-01 was rebooted and is still due: command");
+    held.says("pitstop release edge-01 verify --accept due:command");
     assert_eq!(lab.rack().boots("edge-01").len(), 1);
-    lab.ask(&["release", "edge-01", "verify", "--accept", "due:uptime-over"]).ends(0);
+    lab.ask(&["release", "edge-01", "verify", "--accept", "due:command"]).ends(0);
     let rack = lab.rack();
     rack.in_service("edge-01");
     assert_eq!(rack.boots("edge-01").len(), 1, "never reset twice for the same reason");
