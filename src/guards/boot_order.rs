@@ -40,6 +40,10 @@ mod tests {
         let over = |enabled: &str, target: &str| Ok(BootOverride { enabled: enabled.into(), target: target.into(), mode: None });
         judge(&node, &over("Disabled", "Pxe"), None).unwrap();
         judge(&node, &over("Once", "None"), None).unwrap();
+        judge(&node, &over("Continuous", "Hdd"), None).unwrap();
+        for (enabled, target) in [("Once", "Hdd"), ("Continuous", "Pxe"), ("Continuous", "Cd"), ("Continuous", "BiosSetup")] {
+            assert!(judge(&node, &over(enabled, target), None).is_err(), "{enabled} {target}");
+        }
         judge(&node, &Err(Fault::new(FaultKind::Unable, "no Boot")), None).unwrap();
         let pxe = judge(&node, &over("Once", "Pxe"), None).unwrap_err();
         assert!(pxe.what.contains("edge-02") && pxe.what.contains("Pxe (Once)") && pxe.next.unwrap().contains("--clear-boot-override"));

@@ -38,9 +38,10 @@ pub struct BootOverride {
     pub mode: Option<String>,
 }
 impl BootOverride {
-    /// It boots what it booted.
+    /// It boots what it booted. So does a machine that is told for good to boot its own disk: some BMCs and emulators show their usual order like that.
+    /// Should its last boot have been another after all, it is found at verify and held.
     pub fn is_off(&self) -> bool {
-        self.enabled == "Disabled" || self.target == "None"
+        self.enabled == "Disabled" || self.target == "None" || (self.enabled == "Continuous" && self.target == "Hdd")
     }
 }
 
