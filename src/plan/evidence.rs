@@ -21,6 +21,7 @@ pub fn expect(seen: &NodeSurvey, chain: &Chain, playbook: &PlaybookInput) -> Exp
         boot,
         evidence,
         load: load(&views),
+        stores: seen.at_power.stores.iter().map(|store| store.kind.clone()).collect(),
         estimate: Some(estimate(&views, playbook)),
     }
 }

@@ -166,6 +166,9 @@ pub struct Expect {
     /// `14 pods`, `2 VMs will migrate`.
     #[serde(default)]
     pub load: Vec<String>,
+    /// Kinds of the stores that keep data on it and were asked: `ceph`, `vsan`, `mdraid`.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub stores: BTreeSet<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub estimate: Option<Span>,
 }

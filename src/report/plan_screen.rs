@@ -1,7 +1,7 @@
 //! `pitstop plan`: what would happen, to whom, in which order, how long, and what would stop it.
 use super::text::{Mark, Screen, about, plural};
 use crate::{
-    model::{NodeName, Skip, Span},
+    model::{NodeName, Relax, Skip, Span},
     plan::{Note, Plan, PlannedNode},
 };
 use serde::Serialize;
@@ -179,7 +179,7 @@ fn limits(plan: &Plan) -> String {
     format!("Limits: {}", words.join(" · "))
 }
 
-/// What will prove that it was the right machine and that it really rebooted; and what no gate looks at.
+/// What will prove that it was the right machine and that it really rebooted; and which stores were asked.
 fn evidence(plan: &Plan) -> String {
     let all = plan.nodes.len();
     let mut reboots: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
@@ -190,9 +190,24 @@ fn evidence(plan: &Plan) -> String {
     };
     let proven = plan.nodes.values().filter(|n| n.expect.chain.as_deref().is_some_and(|c| !c.contains("pinned"))).count();
     let pinned = if proven < all { format!(", {} by a pin", all - proven) } else { String::new() };
-    let words: Vec<String> =
-        [format!("identity {all}/{all}{pinned}")].into_iter().chain(reboots.iter().map(reboot)).chain(["storage: not looked at".to_string()]).collect();
+    let words: Vec<String> = [format!("identity {all}/{all}{pinned}")].into_iter().chain(reboots.iter().map(reboot)).chain([storage(plan)]).collect();
     format!("Evidence: {}", words.join(" · "))
+}
+
+/// Whose word was asked on which nodes. That they bear it is why the nodes stand in the plan.
+fn storage(plan: &Plan) -> String {
+    let mut gates: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    for (name, node) in &plan.nodes {
+        let gate = match (node.relaxed.contains(&Relax::Storage), node.expect.stores.is_empty()) {
+            (true, _) => "relaxed by name".to_owned(),
+            (false, true) => "none seen".to_owned(),
+            (false, false) => format!("{} asked", node.expect.stores.iter().map(String::as_str).collect::<Vec<_>>().join(", ")),
+        };
+        gates.entry(gate).or_default().push(&name.0);
+    }
+    let all = plan.nodes.len();
+    let words: Vec<String> = gates.into_iter().map(|(gate, names)| if names.len() == all { gate } else { format!("{gate} on {}", names.join(", ")) }).collect();
+    format!("storage: {}", words.join("; "))
 }
 
 fn order(plan: &Plan) -> Vec<(&NodeName, &PlannedNode)> {

@@ -114,7 +114,7 @@ impl Cx {
         readings::Witnesses { bmc: self.bmc.as_ref(), clusters, host: self.host.as_deref() }
     }
     /// The right to cut a dead node off.
-    pub async fn fencing(&self, _verb: ResetType, readings: &mut Readings) -> Result<Permit, Fault> {
+    pub async fn fencing(&self, readings: &mut Readings) -> Result<Permit, Fault> {
         readings.moment = Some(moment::read(&self.witnesses()).await);
         guards::fencing(&self.node, readings)
     }

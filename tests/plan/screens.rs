@@ -55,6 +55,8 @@ fn a_plan_is_read_top_down() {
     fleet.seen(4).bmc[0].seen = Err(Fault::new(FaultKind::Unreachable, "no answer within 10 s"));
     fleet.view(2).notes = vec!["largest grace period 600 s (shop/ledger-0)".into()];
     fleet.view(2).blockers = vec![Blocker::new("shop/cart-7d9f", "2 of 2 needed by PodDisruptionBudget shop/cart, 0 may be evicted")];
+    fleet.seen(2).at_power.stores =
+        vec![pitstop::model::DataStore { kind: "ceph".into(), name: "rook-ceph/rook-ceph".into(), refuses: vec![], rebuilding: vec![] }];
     let plans: Vec<_> = make(&fleet.input()).unwrap().into_iter().map(|plan| (plan, "5be0c0ffee".to_string())).collect();
     let asked = Asked { playbook: "reboot", selection: "--where rack=r1", output: None };
     let wide = text(&plans, asked, WIDE);
@@ -67,7 +69,7 @@ fn a_plan_is_read_top_down() {
         " -  edge-04  REFUSED  BMC: no way in works",
         "Will stop tonight unless changed:",
         " edge-02  shop/cart-7d9f: 2 of 2 needed by PodDisruptionBudget shop/cart, 0 may be evicted",
-        "Evidence: identity 2/2 · boot id 2/2 · storage: not looked at",
+        "Evidence: identity 2/2 · boot id 2/2 · storage: ceph asked on edge-02; none seen on edge-01",
     ] {
         assert!(lines.contains(&line), "no `{line}` in\n{wide}");
     }

@@ -287,7 +287,7 @@ mod tests {
     use super::*;
     use crate::model::{Rules, picture};
 
-    /// What the tools of a Debian 12 server say, recorded and shortened; addresses and serials made up.
+    /// In the form in which the tools of a Debian 12 server speak; where the text came from is not known any more.
     const SAID: &str = r#"motd noise before the first section
 @@kernel
 6.1.0-28-amd64

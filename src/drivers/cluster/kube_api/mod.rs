@@ -36,7 +36,7 @@ pub use node::{Heartbeats, KubeNode, NODES};
 pub use pods::{Left, Policy, classify, leaving, list_pods, name, name as pod_name, pods_listed, stuck};
 pub use quantity::quantity;
 pub use quorum::quorum;
-pub use rights::{Right, missing, rights_there};
+pub use rights::{Right, probe};
 pub use rivals::{By, rivals};
 pub use room::{asked, judge as feasible};
 pub use stores::stores;

@@ -1,6 +1,7 @@
 //! What our account may do, asked of the API server itself (SelfSubjectAccessReview stores nothing).
 use super::{Api, Call, kubevirt};
-use crate::model::Fault;
+use crate::model::{Fault, FaultKind};
+use k8s_openapi::apimachinery::pkg::version::Info;
 use serde_json::{Value, json};
 
 #[derive(Debug, Clone, Copy)]
@@ -43,6 +44,31 @@ pub async fn rights_there(api: &Api) -> Result<Vec<Right<'static>>, Fault> {
         rights.push(Right { verb: "get", group: "", resource: "configmaps", namespace: None, name: "rook-ceph-pdbstatemap" });
     }
     Ok(rights)
+}
+
+/// The server's version, what of `rights` (and of what is installed there) we do not have, and what a person should read.
+pub async fn probe(api: &Api, mut rights: Vec<Right<'_>>) -> Result<(String, Vec<String>, Vec<String>), Fault> {
+    let what = "read the version of the API server";
+    let version: Info = api.ask(what, Call::Get { path: "", name: "version" }).await?.parse(what)?;
+    let mut warnings = Vec::new();
+    if !api.verified().await? {
+        warnings.push("TLS is not verified: the kubeconfig says insecure-skip-tls-verify".into());
+    }
+    match rights_there(api).await {
+        Ok(more) => rights.extend(more),
+        Err(f) if matches!(f.kind, FaultKind::Unable | FaultKind::Denied) => warnings.push(format!("what is installed there could not be asked for: {f}")),
+        Err(f) => return Err(f),
+    }
+    let missing = match missing(api, &rights).await {
+        Ok(missing) => missing,
+        // Old or closed servers: what is missing shows when it is needed.
+        Err(f) if matches!(f.kind, FaultKind::Unable | FaultKind::Denied) => {
+            warnings.push(format!("rights could not be asked for: {f}"));
+            Vec::new()
+        }
+        Err(f) => return Err(f),
+    };
+    Ok((version.git_version, missing, warnings))
 }
 
 /// Those of `rights` that we do not have.

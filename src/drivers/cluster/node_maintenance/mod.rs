@@ -9,7 +9,7 @@ use crate::{
     model::{Act, Connect, DataStore, Fault, FaultKind, FilePath, LeaseAnswer, Loan, Member, NodeView, Repeat, Span, marks},
 };
 use async_trait::async_trait;
-use k8s_openapi::{api::core::v1::Node, apimachinery::pkg::version::Info};
+use k8s_openapi::api::core::v1::Node;
 use order::{Before, Order};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -110,28 +110,9 @@ const CLUSTER: &str = "cluster";
 #[async_trait]
 impl Cluster for NodeMaintenance {
     async fn probe(&self) -> Result<Reached, Fault> {
-        let what = "read the version of the API server";
-        let version: Info = self.api.ask(what, Call::Get { path: "", name: "version" }).await?.parse(what)?;
+        let (version, missing_rights, warnings) = probe(&self.api, self.rights()).await?;
         resource::all(&self.api).await?;
-        let mut warnings = Vec::new();
-        if !self.api.verified().await? {
-            warnings.push("TLS is not verified: the kubeconfig says insecure-skip-tls-verify".into());
-        }
-        let mut rights = self.rights();
-        match rights_there(&self.api).await {
-            Ok(more) => rights.extend(more),
-            Err(f) if matches!(f.kind, FaultKind::Unable | FaultKind::Denied) => warnings.push(format!("what is installed there could not be asked for: {f}")),
-            Err(f) => return Err(f),
-        }
-        let missing_rights = match missing(&self.api, &rights).await {
-            Ok(missing) => missing,
-            Err(f) if matches!(f.kind, FaultKind::Unable | FaultKind::Denied) => {
-                warnings.push(format!("rights could not be asked for: {f}"));
-                Vec::new()
-            }
-            Err(f) => return Err(f),
-        };
-        let what = format!("kubernetes {} with the Node Maintenance Operator at {}", version.git_version, self.api.url().await?);
+        let what = format!("kubernetes {version} with the Node Maintenance Operator at {}", self.api.url().await?);
         Ok(Reached { what, lease: true, missing_rights, warnings })
     }
 
