@@ -39,6 +39,11 @@ pub trait Bmc: Send + Sync {
     fn endpoint(&self) -> String;
     /// Reads only. May reuse a session; opens at most one.
     async fn look(&self) -> Result<BmcView, Fault>;
+    /// A look, and what boots next: in one session and from one reading where that is possible. Reads only.
+    async fn look_and_boot(&self) -> Result<(BmcView, Result<BootOverride, Fault>), Fault> {
+        let view = self.look().await?;
+        Ok((view, self.boot_override().await))
+    }
     /// One verb, one request, never repeated inside. Calls `permit.spend` as the last thing before the request is written.
     async fn power(&self, verb: ResetType, permit: &mut Permit) -> Result<(), Fault>;
     /// Every entry of the firmware inventory. Reads only.

@@ -63,6 +63,9 @@ impl Bmc for Ways {
     async fn look(&self) -> Result<BmcView, Fault> {
         self.read(|way| way.look()).await
     }
+    async fn look_and_boot(&self) -> Result<(BmcView, Result<BootOverride, Fault>), Fault> {
+        self.read(|way| way.look_and_boot()).await
+    }
     async fn firmware(&self) -> Result<Vec<Firmware>, Fault> {
         self.read(|way| way.firmware()).await
     }

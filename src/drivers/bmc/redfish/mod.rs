@@ -170,8 +170,10 @@ struct Known {
     /// Tasks at their end, by address.
     ended: BTreeMap<String, Task>,
     lists: Option<tasks::Lists>,
-    /// As the system was last read.
+    /// As the system was last read, these three.
     system_busy: Option<Task>,
+    boot: Option<BootOverride>,
+    manager: Option<String>,
     /// The entries of its event log.
     log: Option<String>,
 }
@@ -209,6 +211,13 @@ impl Bmc for Redfish {
             product: (!product.is_empty()).then_some(product),
             warnings,
         })
+    }
+
+    /// The system's own document has both.
+    async fn look_and_boot(&self) -> Result<(BmcView, Result<BootOverride, Fault>), Fault> {
+        let view = self.look().await?;
+        let boot = self.known().boot.clone();
+        Ok((view, boot.ok_or_else(|| self.no_boot())))
     }
 
     async fn power(&self, verb: ResetType, permit: &mut Permit) -> Result<(), Fault> {
