@@ -25,11 +25,10 @@ use std::{
 };
 use tokio::sync::Semaphore;
 
-/// Connections held side by side, of which the usual limit of 1024 descriptors bears so many; a node takes what it may need at most.
-/// So thousands of BMCs alone are asked by the hundred, and nodes whose cluster and host are asked as well by fewer.
-const CONNECTIONS: usize = 640;
-/// A way in to a BMC asks one thing after another; a cluster and a host may be asked two at a time.
-const OF_WAY: usize = 1;
+/// Connections held side by side: the usual limit of 1024 descriptors bears so many. A node takes what it may need at most,
+/// so that BMCs alone are asked by the hundred, and nodes whose cluster and host are asked as well by fewer.
+const CONNECTIONS: usize = 900;
+/// Of a cluster for one node, and of a host.
 const OF_OTHERS: usize = 2;
 /// Drivers bound every exchange themselves; this only ends a look that one of them forgot to.
 const LIMIT: Duration = Duration::from_secs(90);
@@ -61,7 +60,8 @@ pub struct NodeDoors {
 impl NodeDoors {
     fn connections(&self) -> u32 {
         let of_host = if self.host.is_some() { OF_OTHERS } else { 0 };
-        let all = self.bmc.len() * OF_WAY + self.seats.len() * OF_OTHERS + of_host;
+        let ways = self.bmc.iter().filter_map(|door| door.driver.as_ref().ok()).map(|bmc| bmc.connections()).sum::<usize>();
+        let all = ways + self.seats.len() * OF_OTHERS + of_host;
         all.clamp(1, CONNECTIONS) as u32
     }
 }

@@ -37,6 +37,10 @@ pub trait BmcConfig: Send + Sync + std::fmt::Debug {
 pub trait Bmc: Send + Sync {
     fn protocol(&self) -> &'static str;
     fn endpoint(&self) -> String;
+    /// Held at one time at most: a survey has room for so many.
+    fn connections(&self) -> usize {
+        1
+    }
     /// Reads only. May reuse a session; opens at most one.
     async fn look(&self) -> Result<BmcView, Fault>;
     /// A look, and what boots next: in one session and from one reading where that is possible. Reads only.

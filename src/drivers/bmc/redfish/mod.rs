@@ -187,6 +187,10 @@ impl Bmc for Redfish {
         self.endpoint.clone()
     }
 
+    fn connections(&self) -> usize {
+        client::IN_FLIGHT
+    }
+
     async fn look(&self) -> Result<BmcView, Fault> {
         let (_, system) = self.system().await?;
         let mut warnings = self.warnings.clone();
