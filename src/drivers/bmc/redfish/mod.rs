@@ -306,6 +306,13 @@ pub fn read_anything(body: &[u8]) {
     assert!(!read::Refusal::read(&doc).texts.concat().contains(char::is_control), "a terminal would obey it");
     log::read(&doc);
     health::read(&doc);
+    boot::boot(&doc);
+    if let Some(task) = tasks::task("/t", &doc) {
+        assert!(!(task.task.name + &task.task.state).contains(char::is_control), "a terminal would obey it");
+    }
+    tasks::busy("/s", &doc);
+    inventory::firmware("/f", &doc);
+    quirks::flashing("/u", &doc);
 }
 
 #[cfg(test)]
