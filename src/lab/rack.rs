@@ -57,8 +57,8 @@ pub struct Quirks {
     pub update_pull_only: bool,
     /// Images are only taken at `HttpPushUri`, and wait there for a reset.
     pub update_push_only: bool,
-    /// The BMC's web server answers nothing but 504 until the BMC is reset; IPMI works.
-    pub bmc_wedged: bool,
+    /// Once nothing runs on the machine, the BMC's web server answers nothing but 504 until the BMC is reset; IPMI works.
+    pub bmc_wedges: bool,
     /// A boot override that somebody left over: PXE, once.
     pub boot_pxe: bool,
     /// Its mirror rebuilds, and does not end.
@@ -125,6 +125,7 @@ struct Machine {
     boot_override: BootOverride,
     light: bool,
     events: EventLog,
+    wedged: bool,
 }
 
 /// A machine as a server may show it.
@@ -145,6 +146,7 @@ pub struct Seen {
     pub boot_override: BootOverride,
     pub light: bool,
     pub events: EventLog,
+    pub wedged: bool,
     pub flash: Flash,
     /// How much faster time runs.
     pub scale: f64,
@@ -212,6 +214,7 @@ impl Rack {
             },
             light: false,
             events: EventLog::default(),
+            wedged: false,
             spec,
             boots: 0,
             // Up for a while already: uptime is never zero at the start.
@@ -309,7 +312,7 @@ impl Rack {
         if machine.flash.writes() {
             write_line(&mut state.log, name, "bricked", json!({ "verb": "BMC reset", "why": "reset while firmware is written" }));
         } else {
-            machine.spec.quirks.bmc_wedged = false;
+            machine.wedged = false;
             machine.flash.restart(pace, Instant::now());
             machine.events.note(Event::BmcRestart);
         }
@@ -318,8 +321,13 @@ impl Rack {
 
     /// What a cluster server has placed on the machine: what power loss would cut off.
     pub fn set_running(&self, name: &str, what: Vec<String>) {
-        if let Some(machine) = self.state().machines.get_mut(name) {
-            machine.running = what;
+        let mut state = self.state();
+        let Some(machine) = state.machines.get_mut(name) else { return };
+        let was_empty = std::mem::replace(&mut machine.running, what).is_empty();
+        if !was_empty && machine.running.is_empty() && machine.spec.quirks.bmc_wedges {
+            machine.spec.quirks.bmc_wedges = false;
+            machine.wedged = true;
+            write_line(&mut state.log, name, "bmc-wedged", json!({}));
         }
     }
 
@@ -381,6 +389,7 @@ impl Machine {
             boot_override: self.boot_override.clone(),
             light: self.light,
             events: self.events.clone(),
+            wedged: self.wedged,
         }
     }
 

@@ -222,6 +222,33 @@ impl Bmc for Ipmi {
         }
     }
 
+    /// Cold: many BMCs reset before they answer.
+    async fn restart(&self, permit: &mut Permit) -> Result<(), Fault> {
+        let _turn = self.turn.lock().await;
+        let target = self.target().map_err(nothing_sent)?;
+        const DOING: &str = "a reset of the BMC";
+        match self.config.via {
+            None => {
+                let mut session = self.open(&target).await.map_err(nothing_sent)?;
+                let answer = match permit.spend_on_bmc(self.cx.node.as_ref()) {
+                    Ok(()) => session.request(codec::COLD_RESET, &[], false).await,
+                    Err(fault) => return Err(fault),
+                };
+                match answer {
+                    Ok(response) if response.code == code::OK => Ok(()),
+                    Ok(response) => Err(faults::completion(&target.endpoint, DOING, response.code)),
+                    Err(lost) => Err(lost.after_write(&target.endpoint, DOING)),
+                }
+            }
+            Some(Via::Ipmitool) => {
+                let mut tool = tool::Tool { target: &target, suites: self.suites().0 };
+                let suite = tool.prove().await.map_err(nothing_sent)?;
+                permit.spend_on_bmc(self.cx.node.as_ref())?;
+                tool.write(suite, codec::COLD_RESET, &[], DOING).await
+            }
+        }
+    }
+
     async fn boot_override(&self) -> Result<BootOverride, Fault> {
         self.read_boot().await
     }

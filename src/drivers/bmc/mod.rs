@@ -50,6 +50,10 @@ pub trait Bmc: Send + Sync {
     }
     /// One verb, one request, never repeated inside. Calls `permit.spend` as the last thing before the request is written.
     async fn power(&self, verb: ResetType, permit: &mut Permit) -> Result<(), Fault>;
+    /// Resets the BMC itself, never the machine: one write, never repeated inside. Calls `permit.spend_on_bmc` as the last thing before it is written.
+    async fn restart(&self, _permit: &mut Permit) -> Result<(), Fault> {
+        Err(cannot(self, "reset of the BMC itself"))
+    }
     /// Every entry of the firmware inventory. Reads only.
     async fn firmware(&self) -> Result<Vec<Firmware>, Fault> {
         Err(cannot(self, "firmware inventory"))

@@ -119,15 +119,19 @@ impl Bmc for Ways {
     async fn power(&self, verb: ResetType, permit: &mut Permit) -> Result<(), Fault> {
         let mut faults = Vec::new();
         for way in &self.0 {
-            match way.power(verb, permit).await {
-                Ok(()) => return Ok(()),
-                Err(fault) => {
-                    let next = matches!(fault.kind, FaultKind::Unreachable | FaultKind::Unable) && permit.refund(&fault);
-                    faults.push(fault);
-                    if !next {
-                        break;
-                    }
-                }
+            let Err(fault) = way.power(verb, permit).await else { return Ok(()) };
+            if !moves_on(&mut faults, fault, permit) {
+                break;
+            }
+        }
+        Err(merged(faults))
+    }
+    async fn restart(&self, permit: &mut Permit) -> Result<(), Fault> {
+        let mut faults = Vec::new();
+        for way in &self.0 {
+            let Err(fault) = way.restart(permit).await else { return Ok(()) };
+            if !moves_on(&mut faults, fault, permit) {
+                break;
             }
         }
         Err(merged(faults))
@@ -138,6 +142,13 @@ impl Bmc for Ways {
             way.close().await;
         }
     }
+}
+
+/// To the next way, where nothing can have happened on this one: only then is the permit given back.
+fn moves_on(faults: &mut Vec<Fault>, fault: Fault, permit: &mut Permit) -> bool {
+    let next = matches!(fault.kind, FaultKind::Unreachable | FaultKind::Unable) && permit.refund(&fault);
+    faults.push(fault);
+    next
 }
 
 /// The last fault decides what may be done next; the earlier ones are told with it.

@@ -64,7 +64,7 @@ async fn handle(State(bmc): State<Arc<Bmc>>, request: Request) -> Response {
         return std::future::pending().await;
     }
     tokio::time::sleep(seen.spec.quirks.answers_after).await;
-    if seen.spec.quirks.bmc_wedged {
+    if seen.wedged {
         // Its web server lives, and what it asks behind it does not.
         let mut response = Response::new(Body::from("<html><head><title>504 Gateway Time-out</title></head></html>"));
         *response.status_mut() = StatusCode::GATEWAY_TIMEOUT;

@@ -6,6 +6,7 @@ mod faults;
 mod health;
 mod inventory;
 mod log;
+mod manager;
 mod quirks;
 mod read;
 mod retry;
@@ -231,6 +232,14 @@ impl Bmc for Redfish {
         self.client.post(&target, body, || permit.spend(self.node.as_ref(), verb)).await
     }
 
+    async fn restart(&self, permit: &mut Permit) -> Result<(), Fault> {
+        let (target, body) = self.restart_target().await.map_err(|fault| {
+            // Whatever it was, the write was not sent: another way in may be asked.
+            Fault { kind: FaultKind::Unreachable, what: format!("{}; nothing was sent", fault.what), ..fault }
+        })?;
+        self.client.post(&target, body, || permit.spend_on_bmc(self.node.as_ref())).await
+    }
+
     async fn firmware(&self) -> Result<Vec<Firmware>, Fault> {
         self.inventory().await
     }
@@ -307,6 +316,7 @@ pub fn read_anything(body: &[u8]) {
     log::read(&doc);
     health::read(&doc);
     boot::boot(&doc);
+    manager::read(&doc);
     if let Some(task) = tasks::task("/t", &doc) {
         assert!(!(task.task.name + &task.task.state).contains(char::is_control), "a terminal would obey it");
     }
