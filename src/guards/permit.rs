@@ -1,5 +1,5 @@
 //! A `Permit`: the right to send one power verb to one node, or to reset its BMC, once, within 30 seconds of the readings it was made from.
-use super::{Readings, boot_order, branch, dead, empty, flash, identity, storage};
+use super::{Readings, boot_order, branch, dead, empty, flash, identity, storage, unlock};
 use crate::model::{Fault, FaultKind, NodeName, Power, Relax, ResetType};
 use std::{fmt, time::Duration};
 use tokio::time::Instant;
@@ -32,21 +32,20 @@ impl fmt::Display for Right {
 
 /// Every interlock that binds a power verb, judged over readings of one node.
 pub fn permit(node: &NodeName, verb: ResetType, readings: &Readings) -> Result<Permit, Fault> {
-    flash::judge(node, readings)?;
-    permit_beside_flash(node, verb, readings)
+    permit_over(node, verb, readings, flash::judge(node, readings))
 }
 
 /// A reset of the BMC itself: on some boards it takes the host along, so everything binds that binds a power verb. `wedged`: its tasks have been
 /// unreadable for longer than any flash that was ever seen takes, and no update of ours is open; then alone that they cannot be read does not stand in the way.
 pub fn restart_of_bmc(node: &NodeName, wedged: bool, readings: &Readings) -> Result<Permit, Fault> {
-    match flash::judge(node, readings) {
-        Err(_) if wedged && readings.started.is_empty() && readings.tasks.is_err() => {}
-        judged => judged?,
-    }
-    Ok(Permit { right: Right::Bmc, ..permit_beside_flash(node, ResetType::ForceRestart, readings)? })
+    let flash = match flash::judge(node, readings) {
+        Err(_) if wedged && readings.started.is_empty() && readings.tasks.is_err() => Ok(()),
+        judged => judged,
+    };
+    Ok(Permit { right: Right::Bmc, ..permit_over(node, ResetType::ForceRestart, readings, flash)? })
 }
 
-fn permit_beside_flash(node: &NodeName, verb: ResetType, readings: &Readings) -> Result<Permit, Fault> {
+fn permit_over(node: &NodeName, verb: ResetType, readings: &Readings, flash: Result<(), Fault>) -> Result<Permit, Fault> {
     branch::judge(node, readings)?;
     let Some(moment) = &readings.moment else {
         return Err(Fault::new(FaultKind::Unwilling, format!("BUG: {node}: what boots next and what the stores say was not read")));
@@ -58,8 +57,11 @@ fn permit_beside_flash(node: &NodeName, verb: ResetType, readings: &Readings) ->
     } else {
         identity::judge(node, readings)?;
         unless(readings, Relax::Empty, empty::judge(node, readings))?;
+        // Once it is off, On is owed all the same: a dark machine is no better than one that waits for a passphrase.
+        unless(readings, Relax::BootOrder, unlock::judge(node, readings.host_word(), readings.pins.unlock.as_deref()))?;
         unless(readings, Relax::Storage, storage::judge(node, &moment.stores, readings.host_word()))?;
     }
+    flash?;
     unless(readings, Relax::BootOrder, boot_order::judge(node, &moment.boot, readings.host_word()))?;
     let permit = Permit { node: node.clone(), right: Right::Power(verb), read_at: readings.read_at, spent: false };
     permit.fresh()?;

@@ -11,6 +11,7 @@ mod quirks;
 mod read;
 mod retry;
 mod serve;
+mod setup;
 mod shown;
 mod system;
 mod tasks;
@@ -22,7 +23,8 @@ use crate::{
     guards::Permit,
     kinds,
     model::{
-        BmcView, BootOverride, Certificate, Connect, Fault, FaultKind, Firmware, Health, LiveTask, LogEntry, NodeName, ResetType, SecretRef, Span, Task, Update,
+        BmcView, BootOverride, BootSetup, Certificate, Connect, Fault, FaultKind, Firmware, Health, LiveTask, LogEntry, NodeName, ResetType, SecretRef, Span,
+        Task, Update,
     },
 };
 use async_trait::async_trait;
@@ -263,6 +265,9 @@ impl Bmc for Redfish {
     async fn set_boot_override(&self, to: &BootOverride) -> Result<(), Fault> {
         self.write_boot(to).await
     }
+    async fn boot_setup(&self) -> Result<BootSetup, Fault> {
+        self.read_setup().await
+    }
     async fn identify_light(&self) -> Result<bool, Fault> {
         self.read_light().await
     }
@@ -323,6 +328,7 @@ pub fn read_anything(body: &[u8]) {
     tasks::busy("/s", &doc);
     inventory::firmware("/f", &doc);
     quirks::flashing("/u", &doc);
+    setup::read(&doc);
 }
 
 #[cfg(test)]
