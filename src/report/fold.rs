@@ -375,6 +375,7 @@ impl RunReport {
         self.next = match self.state {
             RunState::Finished => self.once_there_is_room(),
             RunState::Open => Some(format!("pitstop resume {}", self.run)),
+            RunState::Interrupted if open && matches!(self.halt, Some(Halt::SightLost { .. })) => Some(format!("correct the credential, then pitstop resume {}", self.run)),
             RunState::Interrupted if open => Some(format!("pitstop resume {}", self.run)),
             RunState::Interrupted | RunState::Halted => held.or_else(|| open.then(|| format!("pitstop resume {}", self.run))),
         };
