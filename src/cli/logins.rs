@@ -204,7 +204,8 @@ mod tests {
     async fn a_right_one_is_held_up_by_nobody_for_long() {
         let logins = Arc::new(Logins::default());
         // Three of them never answer.
-        let dead: Vec<Turn> = vec![logins.turn(login(1, "p")).await.unwrap(), logins.turn(login(2, "p")).await.unwrap(), logins.turn(login(3, "p")).await.unwrap()];
+        let dead: Vec<Turn> =
+            vec![logins.turn(login(1, "p")).await.unwrap(), logins.turn(login(2, "p")).await.unwrap(), logins.turn(login(3, "p")).await.unwrap()];
         let waits = logins.turn(login(4, "p"));
         tokio::pin!(waits);
         assert!(tokio::time::timeout(Duration::from_secs(9), &mut waits).await.is_err(), "three at once while nobody knows");

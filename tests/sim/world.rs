@@ -163,7 +163,15 @@ impl World {
             light: false,
         };
         let machines = (0..nodes).map(|i| (format!("n{i}"), machine(i))).collect();
-        Arc::new(World { machines: Mutex::new(machines), temper, dice: Mutex::new(Dice(seed)), store, run, most_out: Mutex::new(0), password_lost: Mutex::default() })
+        Arc::new(World {
+            machines: Mutex::new(machines),
+            temper,
+            dice: Mutex::new(Dice(seed)),
+            store,
+            run,
+            most_out: Mutex::new(0),
+            password_lost: Mutex::default(),
+        })
     }
 
     /// As the process counts it: refused often enough.

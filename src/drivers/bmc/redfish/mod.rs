@@ -25,8 +25,8 @@ use crate::{
         BmcView, BootOverride, Certificate, Connect, Fault, FaultKind, Firmware, Health, LiveTask, LogEntry, NodeName, ResetType, SecretRef, Span, Task, Update,
     },
 };
-use async_trait::async_trait;
 use account::Keys;
+use async_trait::async_trait;
 use client::Client;
 use redfish_codegen::models::{computer_system::v1_20_1::ResetRequestBody, resource};
 use reqwest::Url;
