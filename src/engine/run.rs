@@ -137,7 +137,8 @@ impl Engine {
                     return Ok(fleet);
                 }
             }
-            for command in lost.is_none().then(|| fleet.decide(&self.plan, now)).unwrap_or_default() {
+            let commands = if lost.is_none() { fleet.decide(&self.plan, now) } else { Vec::new() };
+            for command in commands {
                 match command {
                     Command::WakeAt(at) => wake = wake.min(at),
                     Command::Record(Event::NodeAdmitted { node, .. }) if self.plan.ask && !agreed.contains(&node) => {
