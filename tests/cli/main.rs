@@ -4,6 +4,7 @@ mod attended;
 mod bmc;
 mod cluster_faults;
 mod configuration;
+mod credentials;
 mod demo;
 mod demo_clusters;
 mod faults;
