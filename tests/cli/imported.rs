@@ -11,7 +11,7 @@ fn five_kubeconfigs_lead_to_the_nodes_of_their_cluster() {
     let dir = lab.dir.path();
     let plain = fs::read_to_string(lab.path("kubeconfig")).unwrap();
     let (server, token, ca) = (field(&plain, "server"), field(&plain, "token"), lab.path("ca.pem").display().to_string());
-    fs::write(dir.join("token"), format!("{token}\n")).unwrap();
+    fs::write(dir.join("token"), &token).unwrap();
     let plugin = dir.join("login.sh");
     let said = format!("{{\"apiVersion\":\"client.authentication.k8s.io/v1\",\"kind\":\"ExecCredential\",\"status\":{{\"token\":\"{token}\"}}}}");
     fs::write(&plugin, format!("#!/bin/sh\necho '{said}'\n")).unwrap();

@@ -1,5 +1,8 @@
 //! `inventory trust`: what is shown is pinned when somebody says so, a pin holds against another certificate, and the rest of the file stays.
-use crate::rig::Lab;
+use crate::{
+    rig::{Lab, text, until},
+    world,
+};
 use std::fs;
 
 #[test]
@@ -53,12 +56,15 @@ fn inv_01_a_replaced_board_is_refused_until_its_new_identity_is_taken() {
 
     // It comes back from its reset with another board: never enabled.
     let held = lab.ask(&["run", "reboot", "edge-02"]).ends(5);
-    held.says("is not the one that was pinned");
+    held.says("HELD");
     held.says(&old);
-    held.says("pitstop inventory trust edge-02 --new-identity --reason TEXT");
     assert_eq!(lab.rack().service("edge-02").as_deref(), Some("cordon"));
+    // The kubelet has registered it anew.
+    let info = || text(&world::get(&lab, "/api/v1/nodes/edge-02")["status"]["nodeInfo"]["systemUUID"]);
+    until("the cluster to see the new board", || info() != old);
     let refused = lab.ask(&["check", "edge-02"]).ends(4);
-    refused.says(&old);
+    refused.says("is not the one that was pinned");
+    refused.says(&format!("trust.toml says {old}, cluster and host and the BMC say {}", info()));
     refused.says("pitstop inventory trust edge-02 --new-identity --reason TEXT");
 
     // By itself nothing changes, and never for many or without a reason.
