@@ -114,7 +114,7 @@ impl Control {
         let key = Key::new("nodes", "", node);
         let Some(object) = store.get(&key) else { return };
         let was_ready = ready(object) == Some("True");
-        let alive = boot.is_some_and(|b| *b == kubelet.boot);
+        let alive = boot.is_some_and(|(b, _)| *b == kubelet.boot);
         let condition = match () {
             _ if silent && was_ready => Some(("Unknown", "NodeStatusUnknown", "Kubelet stopped posting node status.")),
             _ if alive && !silent && !was_ready => Some(("True", "KubeletReady", "kubelet is posting ready status")),
