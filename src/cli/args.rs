@@ -166,6 +166,9 @@ pub struct TestHooks {
     /// Dies by SIGKILL at the N-th append: `N:before` or `N:after`
     #[arg(long, hide = true, env = "PITSTOP_TEST_KILL_AT", value_name = "N:WHEN")]
     pub kill_at: Option<String>,
+    /// The lock in the cluster holds this long without being renewed, in place of a minute
+    #[arg(long, hide = true, env = "PITSTOP_TEST_LEASE", value_name = "SPAN")]
+    pub lease: Option<crate::model::Span>,
 }
 
 #[derive(Debug, Args)]
@@ -344,6 +347,9 @@ pub struct TrustArgs {
     /// Also where a pin changes: after a new certificate, new firmware, a new installation
     #[arg(long)]
     pub replace: bool,
+    /// Another machine has taken this one's place (a new board): its identity, certificate and host key replace the pinned ones. One node, with --reason
+    #[arg(long)]
+    pub new_identity: bool,
 }
 
 #[derive(Debug, Args)]

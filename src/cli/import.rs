@@ -6,7 +6,7 @@ use super::{
     failure::{CONFIGURATION, Failure, USAGE},
 };
 use crate::{
-    inventory::import::{self, Found, GAP, Source},
+    inventory::import::{self, Found, GAP, Listed, Source},
     model::{ClusterName, Setting},
     report::plural,
 };
@@ -22,7 +22,7 @@ const NODES_OF_A_CLUSTER: &str = "kubeconfig";
 pub async fn run(cx: &Context, args: ImportArgs) -> Result<u8, Failure> {
     let path = Path::new(&args.file);
     let wrong = |why: String| Failure::new(CONFIGURATION, format!("{} is not what {} writes: {why}", args.file, args.from));
-    let (found, table) = if args.from == NODES_OF_A_CLUSTER {
+    let (listed, table) = if args.from == NODES_OF_A_CLUSTER {
         let absolute = std::path::absolute(path).map_err(|e| wrong(e.to_string()))?;
         let context = args.context.as_ref().map(|c| format!("context = {}\n", toml::Value::String(c.clone()))).unwrap_or_default();
         let kubeconfig = toml::Value::String(absolute.display().to_string());
@@ -36,13 +36,14 @@ pub async fn run(cx: &Context, args: ImportArgs) -> Result<u8, Failure> {
         );
         (import::read(source, &text(path)?).map_err(wrong)?, table)
     };
-    let toml = import::toml(&format!("{} ({})", args.from, args.file), &args.cluster, &table, &found);
+    let toml = import::toml(&format!("{} ({})", args.from, args.file), &args.cluster, &table, &listed);
     match &args.output {
         None => out!("{toml}"),
         Some(output) => new_file(output, &toml)?,
     }
     let gaps = toml.matches("# GAP: ").count();
-    cx.say(&format!("{} imported, {} left", plural(found.len(), "node"), plural(gaps, "gap")));
+    listed.left_out.iter().for_each(|left| cx.say(&format!("left out: {left}")));
+    cx.say(&format!("{} imported, {} left", plural(listed.found.len(), "node"), plural(gaps, "gap")));
     if let Some(output) = &args.output {
         cx.say(&format!("next: pitstop -i {} inventory", output.display()));
     }
@@ -65,7 +66,7 @@ fn text(path: &Path) -> Result<String, Failure> {
 }
 
 /// The nodes that a kubeconfig's cluster itself lists. Reads only.
-async fn members(cx: &Context, kubeconfig: &Path, context: Option<&str>) -> Result<Vec<Found>, Failure> {
+async fn members(cx: &Context, kubeconfig: &Path, context: Option<&str>) -> Result<Listed, Failure> {
     let mut body = json!({ "kubeconfig": kubeconfig.display().to_string() });
     if let Some(context) = context {
         body["context"] = json!(context);
@@ -73,7 +74,8 @@ async fn members(cx: &Context, kubeconfig: &Path, context: Option<&str>) -> Resu
     let setting = Setting { kind: "kubernetes".into(), body };
     let driver = connect::cluster_of(cx, Path::new("/"), &ClusterName("import".into()), &setting)?;
     let members = driver.members().await?;
-    Ok(members.into_iter().map(|m| Found { name: m.name, ..Found::default() }).collect())
+    let found = members.into_iter().map(|m| Found { name: m.name, ..Found::default() }).collect();
+    Ok(Listed { found, left_out: Vec::new() })
 }
 
 /// Never over a file that is there.

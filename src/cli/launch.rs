@@ -28,6 +28,7 @@ use std::{
     collections::BTreeMap,
     io::IsTerminal,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 use tokio::sync::mpsc;
 
@@ -67,11 +68,12 @@ pub async fn all(cx: &Context, store: Arc<dyn Store>, jobs: Vec<Job>, test: &Tes
     let store = with_crash(store, test)?;
     let observer: Arc<Mutex<Box<dyn Observer>>> = Arc::new(Mutex::new(observer(cx, jobs.iter().any(|job| job.plan.ask))));
     let group = (jobs.len() > 1).then(|| new_run().0);
+    let lease = test.lease.map_or(LEASE, |span| span.0);
     let mut engines = Vec::new();
     let mut held: Vec<(Arc<dyn Cluster>, String)> = Vec::new();
     for job in &jobs {
         let (nodes, clusters) = connect::for_run(cx, &job.run, &job.plan, cx.global.reason.clone())?;
-        let leases = match leases(&*store, &clusters, &job.lock, &job.run).await {
+        let leases = match leases(&*store, &clusters, &job.lock, &job.run, lease).await {
             Ok(leases) => leases,
             Err(failure) => {
                 for (cluster, owner) in held {
@@ -94,6 +96,7 @@ pub async fn all(cx: &Context, store: Arc<dyn Store>, jobs: Vec<Job>, test: &Tes
             nodes,
             cluster,
             leases,
+            lease,
             store: store.clone(),
             lock: job.lock.clone(),
             clock: cx.clock.clone(),
@@ -174,18 +177,24 @@ fn observer(cx: &Context, asks: bool) -> Box<dyn Observer> {
 
 /// The cluster's own lock, where it can carry one: a current one of another owner is exit 8 whatever our store says.
 /// One that a process of our own store left behind is taken over: we hold that store's lock, so its holder is dead.
-async fn leases(store: &dyn Store, clusters: &BTreeMap<ClusterName, Arc<dyn Cluster>>, lock: &Lock, ours: &RunId) -> Result<Vec<Arc<dyn Cluster>>, Failure> {
+async fn leases(
+    store: &dyn Store,
+    clusters: &BTreeMap<ClusterName, Arc<dyn Cluster>>,
+    lock: &Lock,
+    ours: &RunId,
+    lease: Duration,
+) -> Result<Vec<Arc<dyn Cluster>>, Failure> {
     let us = lock.owner.with(ours);
     let mut taken = Vec::new();
     for (name, cluster) in clusters {
-        let mut answer = cluster.lease(&us, LEASE).await?;
+        let mut answer = cluster.lease(&us, lease).await?;
         if let LeaseAnswer::Held { by, .. } = &answer
             && let Some(run) = predecessor(&us, by)
             && (*name == lock.cluster || run == *ours)
             && store.plan(&run).await.is_ok()
         {
             cluster.drop_lease(by).await?;
-            answer = cluster.lease(&us, LEASE).await?;
+            answer = cluster.lease(&us, lease).await?;
         }
         match answer {
             LeaseAnswer::Ours => taken.push(cluster.clone()),

@@ -19,6 +19,7 @@ mod failure;
 mod from_marks;
 mod generate;
 mod history;
+mod identities;
 mod import;
 mod inhibit;
 mod inventory;

@@ -89,7 +89,7 @@ struct Manner<'a> {
 }
 impl Default for Manner<'_> {
     fn default() -> Self {
-        Manner { test: &TestHooks { kill_at: None }, ask: false, pause_after_canary: false }
+        Manner { test: &TestHooks { kill_at: None, lease: None }, ask: false, pause_after_canary: false }
     }
 }
 

@@ -1,6 +1,12 @@
 //! `pitstop inventory trust`: what machines prove themselves by is shown to a person, and pinned in `trust.toml` once that person agrees.
 //! A first meeting is all it can witness: compare with the machine's own console. What is pinned already changes only with `--replace`.
-use super::{args::TrustArgs, context::Context, failure::Failure, trust_file};
+use super::{
+    args::TrustArgs,
+    context::Context,
+    failure::{CONFIGURATION, Failure, USAGE},
+    identities::{self, SeenIdentity},
+    trust_file,
+};
 use crate::{
     drivers::{bmc, host},
     inventory::{Inventory, trust_file as beside},
@@ -10,7 +16,10 @@ use crate::{
 };
 use futures::{StreamExt, stream};
 use serde::Serialize;
-use std::io::{IsTerminal, Write};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::{IsTerminal, Write},
+};
 
 /// BMCs and hosts asked side by side.
 const AT_ONCE: usize = 32;
@@ -58,11 +67,16 @@ impl Shown {
     }
 }
 
-pub async fn run(cx: &Context, args: TrustArgs) -> Result<u8, Failure> {
-    let inventory = cx.inventory()?;
+pub async fn run(cx: &Context, mut args: TrustArgs) -> Result<u8, Failure> {
+    let mut inventory = cx.inventory()?;
     let nodes = cx.selected(&inventory, &args.selection)?;
     let file = beside(&cx.inventory_path()?);
     let pinned = trust_file::read(&file)?;
+    if args.new_identity {
+        alone(cx, &inventory, &nodes, &pinned)?;
+        // Another board brings another BMC.
+        args.replace = true;
+    }
     let asked = stream::iter(&nodes).map(|name| Box::pin(look(cx, &inventory, name, pinned.get(name).cloned().unwrap_or_default())));
     let mut seen: Vec<Shown> = asked.buffer_unordered(AT_ONCE).collect().await;
     seen.sort_by(|a, b| a.node.cmp(&b.node));
@@ -71,32 +85,84 @@ pub async fn run(cx: &Context, args: TrustArgs) -> Result<u8, Failure> {
         seen.iter().for_each(|s| out!("{}", text(s)));
     }
     let wanted: Vec<&Shown> = seen.iter().filter(|s| s.pins(args.replace)).collect();
-    let write = !wanted.is_empty() && (args.yes || agreed(&wanted, &file, cx.json));
+    let write = !wanted.is_empty() && (args.yes || agreed(&names(wanted.iter().map(|s| &s.node)), &file, cx.json));
     if write {
         trust_file::change(&file, |all| wanted.iter().for_each(|s| s.write(all.entry(s.node.clone()).or_default(), args.replace)))?;
+        inventory = cx.inventory()?;
     }
-    let silent = seen.iter().filter(|s| !s.faults.is_empty()).count();
-    let changed: Vec<&str> = seen.iter().filter(|s| !args.replace && s.has(State::Changed)).map(|s| s.node.0.as_str()).collect();
-    let written = if write { wanted.len() } else { 0 };
+
+    // Who they are is asked of those that are trusted by now: there a password is shown.
+    let who = identities::read(cx, &inventory, &nodes, &pinned).await;
+    if !cx.json {
+        who.iter().for_each(|s| out!("{}", s.text()));
+    }
+    let new: Vec<&SeenIdentity> = who.iter().filter(|s| s.pins(args.new_identity).is_some()).collect();
+    let write_new = !new.is_empty() && (args.yes || agreed(&names(new.iter().map(|s| &s.node)), &file, cx.json));
+    if write_new {
+        trust_file::change(&file, |all| new.iter().for_each(|s| pin(cx, s, args.new_identity, all.entry(s.node.clone()).or_default())))?;
+    }
+
+    let unwritten = |node: &NodeName| wanted.iter().any(|s| !write && s.node == *node) || new.iter().any(|s| !write_new && s.node == *node);
+    let failed = |node: &NodeName| seen.iter().any(|s| s.node == *node && !s.faults.is_empty());
+    let other = |node: &NodeName| who.iter().any(|s| s.node == *node && s.open(args.new_identity));
+    let kept = |node: &NodeName| seen.iter().any(|s| s.node == *node && !args.replace && s.has(State::Changed));
+    let written = nodes.iter().filter(|n| (write && wanted.iter().any(|s| s.node == **n)) || (write_new && new.iter().any(|s| s.node == **n))).count();
     if cx.json {
-        cx.data(&serde_json::json!({ "file": file, "written": written, "nodes": seen }))?;
+        cx.data(&serde_json::json!({ "file": file, "written": written, "nodes": seen, "identities": who }))?;
     } else {
-        match (write, wanted.len()) {
-            (true, n) => outln!("{} written into {}", plural(n, "node"), file.display()),
-            (false, 0) if silent == 0 && changed.is_empty() => outln!("nothing to write: {} in {} as seen", plural(seen.len(), "node"), file.display()),
-            (false, 0) => outln!("nothing was written"),
-            (false, n) => outln!("nothing was written. Once {} compared: the same command with --yes", if n == 1 { "it is" } else { "they are" }),
+        let open = nodes.iter().filter(|n| unwritten(n)).count();
+        match (written, open) {
+            (0, 0) if !nodes.iter().any(|n| failed(n) || other(n) || kept(n)) => {
+                outln!("nothing to write: {} in {} as seen", plural(nodes.len(), "node"), file.display())
+            }
+            (0, 0) => outln!("nothing was written"),
+            (0, n) => outln!("nothing was written. Once {} compared: the same command with --yes", if n == 1 { "it is" } else { "they are" }),
+            (n, _) => outln!("{} written into {}", plural(n, "node"), file.display()),
         }
+        let changed = names(nodes.iter().filter(|n| kept(n)));
         if !changed.is_empty() {
             outln!("kept as pinned: {}\nnext: find out why it changed; then pitstop inventory trust {} --replace", changed.join(", "), changed.join(" "));
         }
+        if let Some(node) = who.iter().find(|s| s.changed() && s.open(args.new_identity)).map(|s| &s.node) {
+            outln!("next: if its board was replaced: pitstop inventory trust {node} --new-identity --reason TEXT; else find out which machine answers there");
+        }
     }
-    let open = silent + changed.len() + if write { 0 } else { wanted.len() };
+    let open = nodes.iter().filter(|n| unwritten(n) || failed(n) || other(n) || kept(n)).count();
     Ok(match open {
         0 => 0,
-        _ if written > 0 || open < seen.len() => 5,
+        _ if written > 0 || open < nodes.len() => 5,
         _ => 4,
     })
+}
+
+fn names<'a>(nodes: impl Iterator<Item = &'a NodeName>) -> Vec<&'a str> {
+    nodes.map(|n| n.0.as_str()).collect()
+}
+
+/// Another machine in the place of one: said of one node, with the reason, where that can be written at all.
+fn alone(cx: &Context, inventory: &Inventory, nodes: &BTreeSet<NodeName>, pinned: &BTreeMap<NodeName, Trust>) -> Result<(), Failure> {
+    let Some(name) = nodes.first().filter(|_| nodes.len() == 1) else {
+        return Err(Failure::new(USAGE, format!("--new-identity is for one node, these are {}", nodes.len())).next("name one node"));
+    };
+    if cx.global.reason.is_none() {
+        let what = "--new-identity needs --reason TEXT: it is kept beside the new identity";
+        return Err(Failure::new(USAGE, what).next(format!("pitstop inventory trust {name} --new-identity --reason TEXT")));
+    }
+    let in_file = pinned.get(name).and_then(|t| t.identity.as_ref());
+    if let (Some(said), false) = (inventory.identity(name), inventory.identity(name) == in_file) {
+        let at = inventory.nodes.get(name).map(|n| n.defined_at.clone()).unwrap_or_default();
+        return Err(Failure::new(CONFIGURATION, format!("{name} is pinned to {} in its own table, at {at}; trust.toml does not decide there", said.shown()))
+            .next(format!("change or take away `identity` there, then pitstop inventory trust {name}")));
+    }
+    Ok(())
+}
+
+fn pin(cx: &Context, seen: &SeenIdentity, new_identity: bool, trust: &mut Trust) {
+    let before = std::mem::replace(&mut trust.identity, seen.pins(new_identity).cloned());
+    if let (true, Some(reason)) = (new_identity, &cx.global.reason) {
+        let was = before.map_or_else(|| "not pinned before".to_owned(), |before| format!("was {}", before.shown()));
+        trust.note = Some(format!("{:.0}: {reason} ({was})", cx.clock.now()));
+    }
 }
 
 async fn look(cx: &Context, inventory: &Inventory, name: &NodeName, pinned: Trust) -> Shown {
@@ -186,11 +252,10 @@ fn text(shown: &Shown) -> String {
 }
 
 /// A person at a terminal says so in full. Nobody else is asked.
-fn agreed(wanted: &[&Shown], file: &std::path::Path, json: bool) -> bool {
+fn agreed(names: &[&str], file: &std::path::Path, json: bool) -> bool {
     if json || !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
         return false;
     }
-    let names: Vec<&str> = wanted.iter().map(|s| s.node.0.as_str()).collect();
     eprint!("Compared with what their own consoles show? Pin {} in {}? Type yes: ", names.join(", "), file.display());
     std::io::stderr().flush().ok(); // the question may lie there unseen; the answer then is no
     let mut answer = String::new();
@@ -200,7 +265,6 @@ fn agreed(wanted: &[&Shown], file: &std::path::Path, json: bool) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::BTreeMap;
 
     #[test]
     fn a_pin_is_replaced_only_when_asked_and_the_rest_of_the_line_stays() {
@@ -214,7 +278,7 @@ mod tests {
             not_believed: None,
         };
         let identity = crate::model::Identity { serial: Some("J4X12S3".into()), ..Default::default() };
-        let pinned = Trust { certificate: Some("aa".repeat(32)), host_keys: vec![], identity: Some(identity.clone()) };
+        let pinned = Trust { certificate: Some("aa".repeat(32)), host_keys: vec![], identity: Some(identity.clone()), note: None };
         let key = HostKey { line: "ssh-ed25519 AAAA".into(), fingerprint: "SHA256:x".into() };
         let shown = Shown {
             node: NodeName("edge-01".into()),

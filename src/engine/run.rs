@@ -38,6 +38,8 @@ pub struct Engine {
     pub cluster: Arc<dyn Cluster>,
     /// Clusters whose own lock we hold under this owner, and renew.
     pub leases: Vec<Arc<dyn Cluster>>,
+    /// How long that lock holds without being renewed: `LEASE`, but in tests of its end.
+    pub lease: Duration,
     pub store: Arc<dyn Store>,
     pub lock: Lock,
     pub clock: Arc<dyn Clock>,
@@ -180,11 +182,11 @@ impl Engine {
             if fleet.at_rest() && tasks.is_empty() {
                 return Ok(fleet);
             }
-            if !renewing && !self.leases.is_empty() && since(renewed_at, now) >= LEASE / 3 {
+            if !renewing && !self.leases.is_empty() && since(renewed_at, now) >= self.lease / 3 {
                 renewing = true;
                 renewed_at = now;
-                let (leases, owner) = (self.leases.clone(), self.lock.owner.with(&self.run));
-                side.spawn(async move { Side::Renewed(renew(&leases, &owner).await) });
+                let (leases, owner, lease) = (self.leases.clone(), self.lock.owner.with(&self.run), self.lease);
+                side.spawn(async move { Side::Renewed(renew(&leases, &owner, lease).await) });
             }
             if since(read_inbox_at, now) >= inbox {
                 read_inbox_at = now;
@@ -200,7 +202,7 @@ impl Engine {
                     give_back.send_replace(fleet.stopping == Some(Stop::GiveBack));
                 }
                 Some(ask) = asks.recv() => {
-                    if matches!(ask.event, Event::ActIntended { .. }) && !self.leases.is_empty() && since(ours_at, self.clock.now()) >= LEASE {
+                    if matches!(ask.event, Event::ActIntended { .. }) && !self.leases.is_empty() && since(ours_at, self.clock.now()) >= self.lease {
                         until_ours.push(ask);
                         continue;
                     }
@@ -356,10 +358,10 @@ async fn cluster_seen(cluster: &dyn Cluster, store: &dyn Store) -> Result<(Vec<(
 }
 
 /// A cluster that does not answer keeps the lock for its time: we look again soon.
-async fn renew(leases: &[Arc<dyn Cluster>], owner: &str) -> Renewed {
+async fn renew(leases: &[Arc<dyn Cluster>], owner: &str, lease: Duration) -> Renewed {
     let mut all = Renewed::Ours;
     for cluster in leases {
-        match cluster.lease(owner, LEASE).await {
+        match cluster.lease(owner, lease).await {
             Ok(LeaseAnswer::Held { by, .. }) => return Renewed::Anothers(by),
             Ok(_) => {}
             Err(_) => all = Renewed::Silent,

@@ -36,8 +36,11 @@ fn closed(node: &NodeName, readings: &Readings) -> Result<Chain, Fault> {
     if witnesses.len() == 1 && readings.pins.identity.is_none() && readings.pins.vouched.is_some() {
         return alone(&bmc.identity, &readings.pins.shared, None, &readings.pins.bmc_host).map_err(|f| Fault { what: format!("{node}: {}", f.what), ..f });
     }
-    chain(&witnesses, &readings.pins.shared, readings.pins.identity.as_ref(), &readings.pins.bmc_host)
-        .map_err(|f| Fault { what: format!("{node}: {}", f.what), ..f })
+    chain(&witnesses, &readings.pins.shared, readings.pins.identity.as_ref(), &readings.pins.bmc_host).map_err(|f| Fault {
+        what: format!("{node}: {}", f.what),
+        next: f.next.clone().map(|n| n.replace("NODE", &node.0)),
+        ..f
+    })
 }
 
 /// Keeps the kind: a witness that does not answer, or would not just now (429, 503), is a reason to wait; one that refuses us is not.

@@ -57,6 +57,7 @@ pub fn trust_toml(trust: &BTreeMap<NodeName, Trust>) -> String {
             let parts: Vec<_> = known.iter().filter_map(|(k, v)| v.as_ref().map(|v| format!("{k} = {}", text(v)))).collect();
             fields.push(format!("identity = {{ {} }}", parts.join(", ")));
         }
+        fields.extend(trust.note.iter().map(|n| format!("note = {}", text(n))));
         out += &format!("{key} = {{ {} }}\n", fields.join(", "));
     }
     out

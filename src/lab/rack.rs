@@ -83,6 +83,8 @@ pub enum Flaw {
     MountMissing,
     ReadOnlyRoot,
     HostKey,
+    /// Another board: UUID and serial are another machine's, the disks are the same.
+    Board,
     BootOrder,
     SecureBoot,
 }
@@ -422,6 +424,10 @@ impl Machine {
                 self.phase = Phase::Up;
                 self.boots += 1;
                 self.events.booted(&self.spec.quirks.flaws);
+                if self.spec.quirks.flaws.remove(&Flaw::Board) {
+                    self.spec.uuid = uuid::Uuid::new_v4().to_string();
+                    self.spec.serial = format!("{}B", self.spec.serial);
+                }
                 self.up_since = now;
                 let mut line = json!({ "boot_id": self.boot_id });
                 if self.boot_override.enabled != "Disabled" && self.boot_override.target != "None" {

@@ -26,6 +26,7 @@ pub fn chain(witnesses: &[(&str, &Identity)], shared: &[String], pinned: Option<
     let mut group: Vec<usize> = (0..all.len()).collect();
     let mut evidence = BTreeSet::new();
     let mut against = Vec::new();
+    let mut pin_alone = true;
     for a in 0..all.len() {
         for b in a + 1..all.len() {
             match verdict(all[a], all[b], bmc_host, shared) {
@@ -35,12 +36,16 @@ pub fn chain(witnesses: &[(&str, &Identity)], shared: &[String], pinned: Option<
                     let (from, to) = (group[b], group[a]);
                     group.iter_mut().filter(|g| **g == from).for_each(|g| *g = to);
                 }
-                Some(Err(why)) => against.push(format!("{} and {}: {why}", all[a].0, all[b].0)),
+                Some(Err(why)) => {
+                    pin_alone &= b == said.len();
+                    against.push(format!("{} and {}: {why}", all[a].0, all[b].0));
+                }
             }
         }
     }
     if !against.is_empty() {
-        return Err(contradiction(&all, bmc, bmc_host, &against));
+        let fault = contradiction(&all, bmc, bmc_host, &against);
+        return Err(if pin_alone { replaced(fault, bmc_host) } else { fault });
     }
     let names = all.iter().map(|(who, _)| *who).collect::<Vec<_>>().join(" = ");
     let closed = |evidence: BTreeSet<&str>| Ok(Chain { closed_by: names.clone(), evidence: evidence.into_iter().map(String::from).collect() });
@@ -128,6 +133,14 @@ fn contradiction(all: &[(&str, &Identity)], bmc: usize, bmc_host: &str, against:
     let cause = if says.len() > 1 { sides.join(", ") } else { against.join(", ") };
     let host = bmc_host.split_whitespace().next().unwrap_or("this address");
     Fault::new(FaultKind::Unwilling, format!("identity: the BMC at {host} is not this machine's")).cause(format!("{cause}; swapped cables or rows?"))
+}
+
+/// Whoever answers agrees with the others, and is not the machine that was pinned. `NODE`: whoever knows its name puts it there.
+fn replaced(fault: Fault, bmc_host: &str) -> Fault {
+    let host = bmc_host.split_whitespace().next().unwrap_or("this address");
+    let causes = fault.causes.iter().map(|c| c.replace("; swapped cables or rows?", "")).collect();
+    let next = "if its board was replaced: pitstop inventory trust NODE --new-identity --reason TEXT; else find out which machine answers there";
+    Fault { what: format!("identity: the machine at {host} is not the one that was pinned"), causes, ..fault.next(next) }
 }
 
 fn side(who: &[&str], value: &str) -> String {

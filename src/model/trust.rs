@@ -11,7 +11,10 @@ pub struct Trust {
     /// SSH host keys as in known_hosts: `ssh-ed25519 AAAA…`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub host_keys: Vec<String>,
-    /// The pinned identity, where a witness cannot say it.
+    /// The machine that it is: one more witness, that contradicts another board, and stands in for one that cannot say it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub identity: Option<Identity>,
+    /// When and why another machine took the place of the one that was pinned.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
 }

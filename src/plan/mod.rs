@@ -10,12 +10,14 @@ pub mod input;
 pub mod make;
 mod order;
 pub mod verdict;
+mod who;
 
 pub use crate::model::OnFailure;
 pub use drift::drift;
 pub use input::{ClusterInput, History, Input, NodeInput, PlaybookInput, StepInput};
 pub use make::make;
 pub use verdict::{Verdict, World, spoken};
+pub use who::{Who, who};
 
 /// Of the stored plan; a newer one is refused by an older program.
 pub const FORMAT: u32 = 1;

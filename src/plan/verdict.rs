@@ -19,7 +19,7 @@ pub struct Verdict {
 /// What only shows over all nodes of the survey at once.
 #[derive(Debug)]
 pub struct World<'a> {
-    survey: &'a Survey,
+    pub(super) survey: &'a Survey,
     clusters: &'a BTreeMap<ClusterName, ClusterInput>,
     /// Identity values that two machines claim.
     shared: Vec<String>,
@@ -253,7 +253,7 @@ impl<'a> World<'a> {
     }
 
     /// safety.md, 1. Each way in that answers is held against the others: a second way that leads to another machine would be used in a fallback.
-    fn chain(&self, seen: &NodeSurvey, name: &NodeName, node: &NodeInput, notes: &mut Vec<Note>) -> Result<Chain, Fault> {
+    pub(super) fn chain(&self, seen: &NodeSurvey, name: &NodeName, node: &NodeInput, notes: &mut Vec<Note>) -> Result<Chain, Fault> {
         let several = node.seats.len() > 1;
         let clusters: Vec<(String, &Identity)> = (node.seats.iter())
             .filter(|seat| self.clusters.get(&seat.cluster).is_some_and(|c| c.setting.kind != NO_CLUSTER))
@@ -324,7 +324,10 @@ impl<'a> World<'a> {
             (None, None) => fault.what.clone(),
         };
         let other = by_bmc.or(by_host).filter(|other| self.survey.nodes.contains_key(&NodeName(other.clone()))).map(|o| format!(" {o}")).unwrap_or_default();
-        Fault { what, next: Some(format!("correct the rows in the inventory (or the cables), then pitstop check {name}{other}")), ..fault }
+        let rows = format!("correct the rows in the inventory (or the cables), then pitstop check {name}{other}");
+        // Nobody else's machine: perhaps its own, with another board.
+        let pinned = fault.next.as_ref().filter(|_| what == fault.what).map(|next| next.replace("NODE", &name.0));
+        Fault { what, next: Some(pinned.unwrap_or(rows)), ..fault }
     }
 
     fn owner(&self, identity: &Identity, except: &NodeName) -> Option<String> {

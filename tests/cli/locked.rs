@@ -1,5 +1,8 @@
 //! Two runs never touch one cluster; what died is found, and taken up again.
-use crate::rig::{Lab, text};
+use crate::{
+    rig::{Lab, Running, text, until},
+    world,
+};
 
 /// Must-show 6.
 #[test]
@@ -60,4 +63,58 @@ fn after_kill_9_the_next_run_starts_nothing_and_resume_finishes() {
     assert!(events.iter().any(|e| e["event"] == "run_resumed"));
     lab.ask(&["resume", short]).ends(0).says("nothing to resume");
     lab.ask(&["status"]).ends(0).says("every node is in service");
+}
+
+/// Must-show 6 of the moment of power, from the kill to the end: nobody helps the lock to expire.
+#[test]
+fn inv_09_a_dead_runs_lock_runs_out_and_still_nothing_new_begins_before_it_is_resumed() {
+    let lab = Lab::start(3, &[]);
+    let mut command = lab.command(&["run", "reboot", "edge-01", "--json"]);
+    command.env("PITSTOP_TEST_LEASE", "3s");
+    let mut run = Running::start(command, lab.dir.path());
+    run.until("GracefulRestart");
+    run.child.kill().unwrap(); // SIGKILL
+    let id = text(&run.ended().lines()[0]["run"]);
+    let short = &id[id.len() - 6..];
+
+    // By the cluster's own clock, and still in the dead run's name.
+    let lease = || {
+        world::get(&lab, "/apis/coordination.k8s.io/v1/leases")["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|l| l["metadata"]["name"] == "pitstop")
+            .unwrap()
+            .clone()
+    };
+    assert_eq!(lease()["spec"]["leaseDurationSeconds"], 3);
+    until("the lock in the cluster to run out", || {
+        let renewed: jiff::Timestamp = text(&lease()["spec"]["renewTime"]).parse().unwrap();
+        jiff::Timestamp::now().as_second() > renewed.as_second() + 3 + 2
+    });
+    assert!(text(&lease()["spec"]["holderIdentity"]).contains(&id));
+    lab.ask(&["status"]).ends(0).says("ours, lost");
+
+    let (writes, power) = (lab.rack().kind("api-write").len(), lab.rack().kind("power").len());
+    let second = lab.ask(&["run", "reboot", "edge-[01-02]"]).ends(7);
+    second.says("nothing was started");
+    second.says(&format!("next: pitstop resume {short}"));
+    assert_eq!((lab.rack().kind("api-write").len(), lab.rack().kind("power").len()), (writes, power), "nothing was touched");
+    assert_eq!(lab.ask(&["runs", "--json"]).json().as_array().unwrap().len(), 1);
+
+    // A timer's way: what is unfinished first, then its own.
+    lab.ask(&["run", "reboot", "edge-02", "--resume-first"]).ends(0);
+    let rack = lab.rack();
+    for node in ["edge-01", "edge-02"] {
+        assert_eq!(rack.boots(node).len(), 1, "{node}: one reset");
+        rack.in_service(node);
+    }
+    rack.nothing_lost();
+    let runs = lab.ask(&["runs", "--json"]).json();
+    let ids: Vec<String> = runs.as_array().unwrap().iter().map(|r| text(&r["run"])).collect();
+    assert_eq!((ids.len(), ids.contains(&id)), (2, true), "{runs}");
+    let events: Vec<_> = ids.iter().flat_map(|id| lab.ask(&["report", id, "--events"]).ends(0).lines()).collect();
+    rack.intended(&events);
+    assert!(events.iter().any(|e| e["event"] == "run_resumed" && e["run"] == id.as_str()));
+    assert_eq!(events.iter().filter(|e| e["event"] == "run_finished").count(), 2);
 }

@@ -9,6 +9,7 @@ mod demo;
 mod demo_clusters;
 mod faults;
 mod health;
+mod imported;
 mod interlocks;
 mod join;
 mod locked;

@@ -50,7 +50,7 @@ pub fn lines(text: &str) -> Vec<Value> {
 pub fn pitstop(home: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_pitstop"));
     command.args(args).current_dir(home).env("HOME", home).env("XDG_STATE_HOME", home.join("state")).env("TMPDIR", home);
-    for name in ["PITSTOP_INVENTORY", "PITSTOP_STORE", "PITSTOP_PLAYBOOKS", "PITSTOP_TEST_KILL_AT", "RUST_LOG", "COLUMNS"] {
+    for name in ["PITSTOP_INVENTORY", "PITSTOP_STORE", "PITSTOP_PLAYBOOKS", "PITSTOP_TEST_KILL_AT", "PITSTOP_TEST_LEASE", "RUST_LOG", "COLUMNS"] {
         command.env_remove(name);
     }
     command.stdin(Stdio::null());

@@ -69,6 +69,19 @@ pub fn until_not_ready(lab: &Lab, node: &str) {
     crate::rig::until("the node controller", || !ready(&get(lab, &format!("/api/v1/nodes/{node}"))));
 }
 
+/// At its BMC, by somebody who asks nobody.
+pub fn reset(lab: &Lab, node: &str) {
+    let listed = lab.ask(&["inventory", node, "--json"]).ends(0).json();
+    let url = format!("{}/redfish/v1/Systems/1/Actions/ComputerSystem.Reset", text(&listed["nodes"][node]["bmc"][0]["body"]["url"]));
+    let client = client(&fs::read(lab.path("ca.pem")).unwrap());
+    let [user, password] = ["bmc-username", "bmc-password"].map(|s| fs::read_to_string(lab.path("secrets").join(s)).unwrap());
+    block(async {
+        let post = client.post(url).basic_auth(user, Some(password)).header("content-type", "application/json");
+        let answer = post.body("{\"ResetType\":\"ForceRestart\"}").send().await.unwrap();
+        assert!(answer.status().is_success(), "{}", answer.text().await.unwrap());
+    });
+}
+
 /// As root on the host.
 pub fn on_host(lab: &Lab, node: &str, command: &str) -> String {
     let listed = lab.ask(&["inventory", node, "--json"]).ends(0).json();

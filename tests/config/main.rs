@@ -5,6 +5,7 @@ use pitstop::{
     playbook::File,
 };
 
+mod imports;
 mod inventories;
 mod kinds;
 mod playbooks;

@@ -190,6 +190,7 @@ impl Sim {
             nodes: self.plan.nodes.keys().map(|n| (n.clone(), Arc::new(self.cx(n)))).collect(),
             cluster: Arc::new(FakeCluster(self.world.clone())),
             leases: vec![],
+            lease: pitstop::engine::run::LEASE,
             store: Arc::new(store.clone()),
             lock,
             clock: self.clock.clone(),

@@ -1,23 +1,24 @@
 //! CSV with a heading (RFC 4180): columns by their usual names, in any order; what is not known becomes a label.
-use super::{Found, quirks::COLUMNS as BMC};
+use super::{Found, Listed, quirks::COLUMNS as BMC};
 
 const NAME: [&str; 4] = ["name", "hostname", "host", "node"];
 const IPMI: [&str; 3] = ["ipmi", "ipmi_address", "ipmi_ip"];
 const SSH: [&str; 8] = ["ssh", "ssh_host", "ip", "address", "ansible_host", "primary_ip4", "primary_ip", "ip_address"];
 const USER: [&str; 2] = ["ssh_user", "ansible_user"];
 /// Of no use as a label, or a secret that has no place in an inventory.
-const DROPPED: [&str; 10] = ["id", "url", "comments", "description", "password", "bmc_password", "ipmi_password", "username", "bmc_username", "ipmi_username"];
+const DROPPED: [&str; 11] =
+    ["id", "url", "comments", "description", "notes", "password", "bmc_password", "ipmi_password", "username", "bmc_username", "ipmi_username"];
 /// Kept as labels where they stand in a sheet that has dozens of columns.
 const LABELS: [&str; 9] = ["rack", "role", "site", "location", "row", "room", "chassis", "device_role", "tenant"];
 
-pub fn read(text: &str) -> Result<Vec<Found>, String> {
+pub fn read(text: &str) -> Result<Listed, String> {
     let mut rows = rows(text)?.into_iter();
     let head: Vec<String> = rows.next().ok_or("it is empty")?.iter().map(|h| key(h)).collect();
     let few = head.len() <= 12;
     if !head.iter().any(|h| NAME.contains(&h.as_str())) {
         return Err(format!("no column is called {}; it has {}", NAME.join(", "), head.join(", ")));
     }
-    let mut found = Vec::new();
+    let mut listed = Listed::default();
     for (line, row) in rows.enumerate() {
         if row.iter().all(|cell| cell.trim().is_empty()) {
             continue;
@@ -45,12 +46,12 @@ pub fn read(text: &str) -> Result<Vec<Found>, String> {
         if let (Some(ssh), Some(user)) = (&mut f.ssh, user) {
             ssh.1 = Some(user);
         }
-        if f.name.is_empty() {
-            return Err(format!("row {} has no name", line + 2));
+        match f.name.is_empty() {
+            true => listed.left_out.push(format!("row {} has no name", line + 2)),
+            false => listed.take(f),
         }
-        found.push(f);
     }
-    Ok(found)
+    Ok(listed)
 }
 
 /// `192.0.2.11/24`, as address managers write: without the length.
@@ -66,9 +67,17 @@ fn key(heading: &str) -> String {
 }
 
 fn rows(text: &str) -> Result<Vec<Vec<String>>, String> {
+    let mut text = text.trim_start_matches('\u{feff}');
+    let mut said = None;
+    // Remarks before the heading, and the line in which a spreadsheet names its separator.
+    while let Some((line, rest)) = text.split_once('\n').filter(|(line, _)| line.starts_with('#') || line.trim().is_empty() || line.starts_with("sep=")) {
+        said = line.strip_prefix("sep=").and_then(|s| s.chars().next()).or(said);
+        text = rest;
+    }
     let first = text.lines().next().unwrap_or_default();
-    // Spreadsheets of half the world write semicolons.
-    let comma = if first.contains(';') && !first.contains(',') { ';' } else { ',' };
+    // Spreadsheets of half the world write semicolons; what is pasted has tabs.
+    let most = [',', ';', '\t', '|'].into_iter().rev().max_by_key(|c| first.matches(*c).count()).unwrap_or(',');
+    let comma = said.unwrap_or(most);
     let (mut rows, mut row, mut cell, mut inside) = (Vec::new(), Vec::new(), String::new(), false);
     let mut chars = text.chars().peekable();
     while let Some(c) = chars.next() {

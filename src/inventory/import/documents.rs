@@ -1,5 +1,5 @@
 //! YAML and JSON: Ansible inventories, Metal3 BareMetalHosts, what NetBox's API exports.
-use super::{Found, ansible_ini::expand, csv::address, quirks};
+use super::{Found, Listed, ansible_ini::expand, csv::address, quirks};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
@@ -19,6 +19,10 @@ fn text(value: &Value) -> Option<String> {
 /// Variables by their usual names. A template (`{{ … }}`) says nothing here.
 pub fn apply(found: &mut Found, vars: &Map<String, Value>, groups: &[String]) {
     let of = |names: &[&str]| names.iter().find_map(|name| vars.get(*name).and_then(text));
+    if of(&["ansible_connection"]).is_some_and(|c| c == "local") {
+        // Where Ansible runs, whatever it is called.
+        found.name = "localhost".into();
+    }
     if let Some(bmc) = of(quirks::VARIABLES) {
         found.set_bmc(&bmc);
     }
@@ -42,7 +46,7 @@ pub fn apply(found: &mut Found, vars: &Map<String, Value>, groups: &[String]) {
 }
 
 /// Groups with `hosts`, `vars` and `children`, nested.
-pub fn ansible(documents: &[Value]) -> Result<Vec<Found>, String> {
+pub fn ansible(documents: &[Value]) -> Result<Listed, String> {
     let mut hosts: BTreeMap<String, (Map<String, Value>, Vec<String>)> = BTreeMap::new();
     for document in documents {
         let groups = document.as_object().ok_or("an Ansible inventory is a table of groups")?;
@@ -50,12 +54,13 @@ pub fn ansible(documents: &[Value]) -> Result<Vec<Found>, String> {
             walk(name, group, &Map::new(), &[], &mut hosts)?;
         }
     }
-    let found = hosts.into_iter().map(|(name, (vars, groups))| {
+    let mut listed = Listed::default();
+    for (name, (vars, groups)) in hosts {
         let mut f = Found { name, ..Found::default() };
         apply(&mut f, &vars, &groups);
-        f
-    });
-    Ok(found.collect())
+        listed.take(f);
+    }
+    Ok(listed)
 }
 
 fn walk(
@@ -86,31 +91,46 @@ fn walk(
 }
 
 /// `kind: BareMetalHost`, alone, in documents or in a List.
-pub fn metal3(documents: &[Value]) -> Result<Vec<Found>, String> {
+pub fn metal3(documents: &[Value]) -> Result<Listed, String> {
     let items = documents.iter().flat_map(|d| d["items"].as_array().cloned().unwrap_or_else(|| vec![d.clone()]));
     let hosts = items.filter(|i| i["kind"] == "BareMetalHost");
-    let found = hosts.map(|host| {
+    let mut listed = Listed::default();
+    for host in hosts {
         let name = text(&host["metadata"]["name"]).ok_or("a BareMetalHost has no name")?;
         let mut f = Found { name, ..Found::default() };
         if let Some(address) = text(&host["spec"]["bmc"]["address"]) {
             // `redfish-virtualmedia+https://…` and makers' own schemes: Redfish by other names.
             f.set_bmc(&address);
         }
-        f.cluster_node = text(&host["spec"]["consumerRef"]["name"]).filter(|n| *n != f.name);
+        if host["spec"]["bmc"]["disableCertificateVerification"] == true {
+            f.note = Some("its certificate was never checked: pitstop inventory trust shows and pins it".into());
+        }
+        // Its node is called as its operating system is; a Machine that uses it has a name of its own.
+        let consumer = &host["spec"]["consumerRef"];
+        let machine = consumer["kind"].as_str().is_some_and(|kind| kind.ends_with("Machine"));
+        let named = text(&host["status"]["hardware"]["hostname"]).or_else(|| text(&consumer["name"]).filter(|_| !machine));
+        f.cluster_node = named.filter(|n| *n != f.name);
         for (key, value) in host["metadata"]["labels"].as_object().into_iter().flatten() {
             let short = key.rsplit('/').next().unwrap_or(key);
             f.labels.extend(text(value).map(|v| (short.to_owned(), v)));
         }
-        Ok(f)
-    });
-    found.collect()
+        listed.take(f);
+    }
+    Ok(listed)
 }
 
 /// `GET /api/dcim/devices/`, or its `results` alone.
-pub fn netbox(document: &Value) -> Result<Vec<Found>, String> {
+pub fn netbox(document: &Value) -> Result<Listed, String> {
     let rows = document["results"].as_array().or(document.as_array()).ok_or("NetBox's export is a list of devices, or has them under `results`")?;
-    let found = rows.iter().map(|row| {
-        let name = text(&row["name"]).ok_or("a device has no name")?;
+    let mut listed = Listed::default();
+    if document["next"].is_string() {
+        listed.left_out.push("devices on further pages: export them all at once, with limit=0".into());
+    }
+    for row in rows {
+        let Some(name) = text(&row["name"]) else {
+            listed.left_out.push(format!("device {} has no name", row["id"]));
+            continue;
+        };
         let mut f = Found { name, ..Found::default() };
         let ip = |key: &str| text(&row[key]["address"]).map(|a| address(&a).to_owned());
         if let Some(oob) = ip("oob_ip").or_else(|| text(&row["custom_fields"]["bmc_address"])) {
@@ -121,7 +141,7 @@ pub fn netbox(document: &Value) -> Result<Vec<Found>, String> {
             let value = text(&row[key]["slug"]).or_else(|| text(&row[key]["name"]));
             f.labels.extend(value.map(|v| (label.to_owned(), v)));
         }
-        Ok(f)
-    });
-    found.collect()
+        listed.take(f);
+    }
+    Ok(listed)
 }

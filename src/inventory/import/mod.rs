@@ -36,12 +36,36 @@ pub struct Found {
     pub labels: BTreeMap<String, String>,
     /// `https://192.0.2.11`.
     pub redfish: Option<String>,
+    /// Which system of that BMC, where the source says it.
+    pub system: Option<String>,
     /// Host, and a port other than 623.
     pub ipmi: Option<(String, Option<u16>)>,
     /// Host, user, port.
     pub ssh: Option<(String, Option<String>, Option<u16>)>,
     /// Its name in its cluster, where that is another.
     pub cluster_node: Option<String>,
+    /// What its owner should read beside it.
+    pub note: Option<String>,
+}
+
+/// What a source holds.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Listed {
+    pub found: Vec<Found>,
+    /// What it lists and is no machine of an inventory, with the reason.
+    pub left_out: Vec<String>,
+}
+impl Listed {
+    fn take(&mut self, found: Found) {
+        match () {
+            () if found.name.is_empty() => self.left_out.push("one without a name".into()),
+            () if found.name == "localhost" => self.left_out.push("localhost: this computer".into()),
+            () if found.name.contains(|c: char| !(c.is_ascii_alphanumeric() || "-_.".contains(c))) => {
+                self.left_out.push(format!("`{}` cannot be a node's name: letters, digits, `.`, `-`, `_`", found.name));
+            }
+            () => self.found.push(found),
+        }
+    }
 }
 
 impl Found {
@@ -62,7 +86,10 @@ impl Found {
                 };
                 self.ipmi = Some((host, port.filter(|p| *p != 623)));
             }
-            _ => self.redfish = Some(format!("http{}://{}", if insecure { "" } else { "s" }, bracketed(&place))),
+            _ => {
+                self.redfish = Some(format!("http{}://{}", if insecure { "" } else { "s" }, bracketed(&place)));
+                self.system = rest.split_once("/Systems/").and_then(|(_, id)| id.split('/').next()).filter(|id| !id.is_empty()).map(str::to_owned);
+            }
         }
     }
 }
@@ -75,8 +102,8 @@ fn bracketed(place: &str) -> String {
     }
 }
 
-pub fn read(source: Source, text: &str) -> Result<Vec<Found>, String> {
-    let mut found = match source {
+pub fn read(source: Source, text: &str) -> Result<Listed, String> {
+    let mut listed = match source {
         Source::AnsibleYaml => documents::ansible(&documents::yaml(text)?),
         Source::AnsibleIni => ansible_ini::read(text),
         Source::Csv => csv::read(text),
@@ -87,15 +114,15 @@ pub fn read(source: Source, text: &str) -> Result<Vec<Found>, String> {
         }
         Source::Netbox => csv::read(text),
     }?;
+    let found = &mut listed.found;
     found.sort_by(|a, b| a.name.cmp(&b.name));
     if let Some(twice) = found.windows(2).find(|two| two[0].name == two[1].name) {
         return Err(format!("{} is in it twice", twice[0].name));
     }
-    let odd = found.iter().find(|f| f.name.is_empty() || f.name.contains(|c: char| c.is_whitespace() || "[]{},".contains(c)));
-    match odd {
-        Some(odd) => Err(format!("`{}` cannot be a node's name", odd.name)),
-        None if found.is_empty() => Err("there is no machine in it".into()),
-        None => Ok(found),
+    match listed.left_out.is_empty() {
+        _ if !listed.found.is_empty() => Ok(listed),
+        true => Err("there is no machine in it".into()),
+        false => Err(format!("there is no machine in it, but {}", listed.left_out.join("; "))),
     }
 }
 
@@ -104,10 +131,15 @@ fn quoted(text: &str) -> String {
 }
 
 /// One file of an inventory. `cluster`: the table of the cluster as it is to stand there.
-pub fn toml(from: &str, cluster: &str, cluster_table: &str, found: &[Found]) -> String {
+pub fn toml(from: &str, cluster: &str, cluster_table: &str, listed: &Listed) -> String {
+    let found = &listed.found;
     let names = hostlist::compress(found.iter().map(|f| f.name.as_str()));
     let mut out =
-        format!("# Imported from {from}: {names}.\n# What it did not say is marked GAP: pitstop inventory lists these, and nothing is ever sent to {GAP}.\n\n");
+        format!("# Imported from {from}: {names}.\n# What it did not say is marked GAP: pitstop inventory lists these, and nothing is ever sent to {GAP}.\n");
+    for left in &listed.left_out {
+        let _ = writeln!(out, "# Left out: {left}");
+    }
+    out.push('\n');
     if found.iter().any(|f| f.redfish.is_some() || f.ipmi.is_none()) {
         out += "[defaults.bmc.redfish]\nusername = { env = \"BMC_USER\" }\npassword = { env = \"BMC_PASSWORD\" }\n\n";
     }
@@ -128,7 +160,11 @@ pub fn toml(from: &str, cluster: &str, cluster_table: &str, found: &[Found]) -> 
             let _ = writeln!(out, "labels = {{ {} }}", labels.join(", "));
         }
         if let Some(url) = &f.redfish {
-            let _ = writeln!(out, "bmc.redfish = {{ url = {} }}", quoted(url));
+            let system = f.system.as_ref().map(|id| format!(", system_id = {}", quoted(id))).unwrap_or_default();
+            // As the list has it; an inventory takes it only where that is said.
+            let (tls, warning) =
+                if url.starts_with("http:") { (", tls = \"insecure\"", "    # no TLS: its password can be read on the way") } else { ("", "") };
+            let _ = writeln!(out, "bmc.redfish = {{ url = {}{system}{tls} }}{warning}", quoted(url));
         }
         if let Some((host, port)) = &f.ipmi {
             let port = port.map(|p| format!(", port = {p}")).unwrap_or_default();
@@ -137,6 +173,7 @@ pub fn toml(from: &str, cluster: &str, cluster_table: &str, found: &[Found]) -> 
         if f.redfish.is_none() && f.ipmi.is_none() {
             let _ = writeln!(out, "bmc.redfish = {{ url = \"https://{{name}}.{GAP}\" }}    # GAP: where its BMC is");
         }
+        out.extend(f.note.iter().map(|note| format!("# {note}\n")));
         match &f.ssh {
             Some((host, user, port)) => {
                 let user = user.as_ref().map(|u| format!(", user = {}", quoted(u))).unwrap_or_default();

@@ -14,9 +14,10 @@ const NETBOX: &str = r#"{"count":2,"results":[{"id":1,"name":"nb-1","site":{"slu
 
 /// Through our own parser, as a file of an inventory.
 fn round(source: Source, text: &str) -> (Vec<Found>, crate::inventory::Inventory, String) {
-    let found = read(source, text).unwrap();
+    let listed = read(source, text).unwrap();
     let table = "[clusters.lab.none]\nvouched = \"a sample\"\n";
-    let toml = toml("a sample", "lab", table, &found);
+    let toml = toml("a sample", "lab", table, &listed);
+    let found = listed.found;
     let file = File::from_bytes("sample.toml".into(), toml.clone().into_bytes()).unwrap();
     let inventory =
         parse(&[file], "/nowhere".into(), &Kinds::built_in(), vec![]).unwrap_or_else(|e| panic!("{}\n{toml}", e.render(crate::inventory::Look::Plain)));

@@ -49,11 +49,12 @@ impl Control {
     pub fn tick(&mut self, server: &Server) {
         let mut store = server.store();
         let store = &mut *store;
-        let up: BTreeMap<String, String> =
-            server.nodes.iter().filter_map(|(n, m)| server.rack.seen(m).filter(|s| s.up).map(|s| (n.clone(), s.boot_id))).collect();
+        let seen: BTreeMap<String, (String, String)> =
+            server.nodes.iter().filter_map(|(n, m)| server.rack.seen(m).filter(|s| s.up).map(|s| (n.clone(), (s.boot_id, s.spec.uuid)))).collect();
         for (node, _) in server.nodes.iter() {
-            self.node(store, node, up.get(node));
+            self.node(store, node, seen.get(node));
         }
+        let up: BTreeMap<String, String> = seen.into_iter().map(|(node, (boot, _))| (node, boot)).collect();
         replicas(store);
         schedule(store, &self.ready_nodes(store));
         self.pods(store, &up);
@@ -78,13 +79,13 @@ impl Control {
     }
 
     /// Kubelet and node controller.
-    fn node(&mut self, store: &mut Store, node: &str, boot: Option<&String>) {
+    fn node(&mut self, store: &mut Store, node: &str, boot: Option<&(String, String)>) {
         let (start, renew, grace) = (self.scaled(KUBELET_START), self.scaled(RENEW), self.scaled(GRACE));
         let Some(kubelet) = self.kubelets.get_mut(node) else { return };
         let now_i = Instant::now();
         match boot {
             None => kubelet.starts_at = None,
-            Some(boot) if *boot == kubelet.boot => {
+            Some((boot, _)) if *boot == kubelet.boot => {
                 if now_i.duration_since(kubelet.renewed) >= renew || self.first {
                     kubelet.renewed = now_i;
                     let seconds = grace.as_secs_f64().ceil().max(1.0) as u64;
@@ -94,13 +95,17 @@ impl Control {
                     });
                 }
             }
-            Some(boot) => {
+            Some((boot, uuid)) => {
                 let at = *kubelet.starts_at.get_or_insert(now_i + start);
                 if now_i >= at {
                     kubelet.boot = boot.clone();
                     kubelet.starts_at = None;
                     kubelet.renewed = now_i.checked_sub(renew).unwrap_or(now_i);
-                    store.edit(&Key::new("nodes", "", node), |n| n["status"]["nodeInfo"]["bootID"] = json!(boot));
+                    store.edit(&Key::new("nodes", "", node), |n| {
+                        n["status"]["nodeInfo"]["bootID"] = json!(boot);
+                        // A board that was replaced registers as what it is.
+                        n["status"]["nodeInfo"]["systemUUID"] = json!(uuid);
+                    });
                     restart(store, node);
                 }
             }
@@ -109,7 +114,7 @@ impl Control {
         let key = Key::new("nodes", "", node);
         let Some(object) = store.get(&key) else { return };
         let was_ready = ready(object) == Some("True");
-        let alive = boot.is_some_and(|b| *b == kubelet.boot);
+        let alive = boot.is_some_and(|(b, _)| *b == kubelet.boot);
         let condition = match () {
             _ if silent && was_ready => Some(("Unknown", "NodeStatusUnknown", "Kubelet stopped posting node status.")),
             _ if alive && !silent && !was_ready => Some(("True", "KubeletReady", "kubelet is posting ready status")),
