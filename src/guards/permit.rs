@@ -1,5 +1,5 @@
 //! A `Permit`: the right to send one power verb to one node, once, within 30 seconds of the readings it was made from.
-use super::{Readings, boot_order, branch, dead, empty, flash, identity, storage, unlock};
+use super::{Readings, boot_order, branch, carries, dead, empty, flash, identity, storage, unlock};
 use crate::model::{Fault, FaultKind, NodeName, Power, Relax, ResetType};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -28,6 +28,7 @@ pub fn permit(node: &NodeName, verb: ResetType, readings: &Readings) -> Result<P
         identity::judge(node, &readings.of_machine_off())?;
     } else {
         identity::judge(node, readings)?;
+        carries::judge(node, &moment.carries)?;
         unless(readings, Relax::Empty, empty::judge(node, readings))?;
         // Once it is off, On is owed all the same: a dark machine is no better than one that waits for a passphrase.
         unless(readings, Relax::BootOrder, unlock::judge(node, readings.host_word(), readings.pins.unlock.as_deref()))?;

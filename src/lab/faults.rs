@@ -36,6 +36,7 @@ pub enum Fault {
     RootTpm,
     RaidRebuilding,
     SelfOnNode,
+    DnsOnNode,
     Hung,
     BmcMakers,
     /// One that a cluster's server knows by its name.
@@ -81,6 +82,7 @@ pub const FAULTS: &[(&str, Fault, &str)] = &[
     ("root-tpm", Fault::RootTpm, "node 2's root disk is sealed to its TPM"),
     ("raid-rebuilding", Fault::RaidRebuilding, "a mirror of node 2 lacks a disk and rebuilds"),
     ("self-on-node", Fault::SelfOnNode, "pitstop itself runs on node 2"),
+    ("dns-on-node", Fault::DnsOnNode, "node 2 carries the DNS that pitstop asks, and there is no other"),
     ("hung", Fault::Hung, "node 2 hangs: nothing on it answers, its power is on"),
 ];
 
@@ -134,6 +136,7 @@ pub fn quirks(faults: &[Fault], n: usize) -> Quirks {
             Fault::RootTpm => quirks.root = Some("tpm"),
             Fault::RaidRebuilding => quirks.rebuilding = true,
             Fault::SelfOnNode => quirks.is_this_computer = true,
+            Fault::DnsOnNode => quirks.carries_dns = true,
             Fault::Hung => quirks.hung = true,
             Fault::WrongBmc | Fault::ShiftedRow | Fault::BmcMakers | Fault::Cluster(_) => {}
         }

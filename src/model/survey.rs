@@ -79,6 +79,9 @@ pub struct AtPower {
     /// None: the BMC has no such thing, or does not say.
     pub boot: Option<BootOverride>,
     pub refused: Vec<Refused>,
+    /// What the run needs and the node carries, and where else that answers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub carries: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

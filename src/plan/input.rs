@@ -2,7 +2,7 @@
 use super::{EVACUATE, Limits, NO_CLUSTER, OnFailure, Plan, PlannedCheck, PlannedNode, PlannedSeat, Window};
 use crate::{
     inventory::Inventory,
-    model::{ClusterName, Loan, NodeName, Relax, RunId, Setting, Span, Survey, TimeScale, Timestamp, Trust},
+    model::{Carried, ClusterName, Loan, NodeName, Relax, RunId, Setting, Span, Survey, TimeScale, Timestamp, Trust},
     playbook::{self, Playbook},
 };
 use serde_json::Value;
@@ -40,7 +40,7 @@ pub struct NodeInput {
     pub trust: Trust,
     pub checks: Vec<PlannedCheck>,
     /// What the run itself may need: `dns`, `cluster-api`. Goes last.
-    pub carries: BTreeSet<String>,
+    pub carries: BTreeSet<Carried>,
     /// How its root disk unlocks, in words.
     pub unlock: Option<String>,
     /// By a person, for this node in this command; never from a file.
@@ -95,7 +95,7 @@ impl From<&PlannedNode> for NodeInput {
             host: planned.host.clone(),
             trust: planned.trust.clone(),
             checks: planned.checks.clone(),
-            carries: BTreeSet::new(),
+            carries: planned.carries.clone(),
             unlock: planned.unlock.clone(),
             relaxed: planned.relaxed.clone(),
         }

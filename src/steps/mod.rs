@@ -111,11 +111,11 @@ impl Cx {
     }
     fn witnesses(&self) -> readings::Witnesses<'_> {
         let clusters = self.seats.iter().map(|s| (s.cluster.clone(), s.node.clone(), s.driver.clone())).collect();
-        readings::Witnesses { bmc: self.bmc.as_ref(), clusters, host: self.host.as_deref() }
+        readings::Witnesses { bmc: self.bmc.as_ref(), clusters, host: self.host.as_deref(), net: self.net.as_ref() }
     }
     /// The right to cut a dead node off.
     pub async fn fencing(&self, readings: &mut Readings) -> Result<Permit, Fault> {
-        readings.moment = Some(moment::read(&self.witnesses()).await);
+        readings.moment = Some(moment::read(&self.witnesses(), &self.node, readings).await);
         guards::fencing(&self.node, readings)
     }
     /// What each cluster says of the stores it knows on this node.
@@ -124,7 +124,7 @@ impl Cx {
     }
     /// The right to one verb, from these readings and from what only counts at the moment of power.
     pub async fn permit(&self, verb: ResetType, readings: &mut Readings) -> Result<Permit, Fault> {
-        readings.moment = Some(moment::read(&self.witnesses()).await);
+        readings.moment = Some(moment::read(&self.witnesses(), &self.node, readings).await);
         guards::permit(&self.node, verb, readings)
     }
 }

@@ -88,7 +88,7 @@ systemd.active = ['a', 'b']
     assert_eq!((node.bmc_host.as_str(), node.shared_nic), ("edge-02-bmc.example", true));
     let host = &node.host.as_ref().unwrap().body;
     assert_eq!((&host["host"], &host["user"], &host["key"]["file"]), (&"192.0.2.02".into(), &"ops".into(), &"~/.ssh/id".into()));
-    assert_eq!((node.carries.as_slice(), node.unlock.as_deref(), node.defined_at.as_str()), (&["dns".to_string()][..], Some("tang"), "a.toml:20:1"));
+    assert_eq!((node.carries.as_slice(), node.unlock.as_deref(), node.defined_at.as_str()), (&["dns".to_string().into()][..], Some("tang"), "a.toml:20:1"));
     let checks: Vec<_> = node.checks.iter().map(|c| (c.at.as_str(), c.setting.kind.as_str())).collect();
     assert_eq!(checks, [("booted", "http"), ("settled", "systemd")]);
     assert_eq!(node.checks[0].setting.body["url"], "http://edge-02.example/02");

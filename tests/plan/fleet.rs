@@ -112,6 +112,7 @@ pub fn way(n: usize) -> WaySeen {
 
 pub fn seen(n: usize) -> NodeSurvey {
     let view = NodeView {
+        here: Here::default(),
         identity: identity(n),
         boot: Some(Boot::Id(boot(n))),
         ready: true,

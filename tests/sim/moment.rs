@@ -65,9 +65,10 @@ fn inv_01_a_bmc_that_was_rewired_since_preflight_gets_no_verb() {
 async fn read(sim: &Sim) -> guards::Readings {
     let cx = sim.cx(&NodeName("n1".into()));
     let clusters = cx.seats.iter().map(|s| (s.cluster.clone(), s.node.clone(), s.driver.clone())).collect();
-    let from = readings::Witnesses { bmc: cx.bmc.as_ref(), clusters, host: cx.host.as_deref() };
+    let from = readings::Witnesses { bmc: cx.bmc.as_ref(), clusters, host: cx.host.as_deref(), net: cx.net.as_ref() };
     let seen = readings::read(&from, &cx.ask, &cx.pins, None).await;
-    guards::Readings { moment: Some(guards::moment::read(&from).await), ..seen }
+    let moment = guards::moment::read(&from, &cx.node, &seen).await;
+    guards::Readings { moment: Some(moment), ..seen }
 }
 
 #[test]

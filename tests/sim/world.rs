@@ -393,6 +393,7 @@ impl Cluster for FakeCluster {
                 let blockers =
                     if temper.stuck && node == "n1" && ours { vec![Blocker::new("shop/n1-0", "PodDisruptionBudget shop/n1 allows none")] } else { vec![] };
                 Ok(NodeView {
+                    here: Here::default(),
                     identity: identity(node),
                     boot: Some(Boot::Id(m.boot_id(node))),
                     ready: m.up(),
