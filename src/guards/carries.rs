@@ -162,8 +162,15 @@ fn either(said: Vec<Result<String, String>>) -> Result<String, Vec<String>> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::drivers::net::{HttpAsk, HttpSeen};
+    use crate::{
+        drivers::{
+            cluster::{Ask, Reached},
+            net::{HttpAsk, HttpSeen},
+        },
+        model::{Act, LeaseAnswer, Loan, Member, NodeView, Repeat},
+    };
     use async_trait::async_trait;
+    use std::time::Duration;
 
     /// Answers at these places alone.
     struct Rack(Vec<&'static str>);
@@ -213,6 +220,71 @@ mod tests {
         let itself = of(r#"[{"name":"ntp","tcp":"ntp.example:123"}]"#, &["ntp.example:123"], &[]).await.unwrap_err();
         assert!(itself.to_string().contains("ntp.example:123 is edge-02 itself"), "{itself}");
         assert_eq!(of(r#"["ntp"]"#, &[], &[]).await.unwrap_err().kind, FaultKind::Unwilling, "nobody knows whom to ask");
+    }
+
+    /// A cluster whose API is at one of the node's addresses; another of its nodes may answer.
+    struct Api(Vec<String>);
+    #[async_trait]
+    impl Cluster for Api {
+        async fn probe(&self) -> Result<Reached, Fault> {
+            Err(Fault::new(FaultKind::Unable, "no"))
+        }
+        async fn members(&self) -> Result<Vec<Member>, Fault> {
+            Ok(Vec::new())
+        }
+        async fn look(&self, _: &str, _: &Ask) -> Result<NodeView, Fault> {
+            Err(Fault::new(FaultKind::Unable, "no"))
+        }
+        async fn act(&self, _: &str, _: &Act, _: &Ask) -> Result<(), Fault> {
+            Ok(())
+        }
+        async fn api(&self) -> Option<String> {
+            Some("https://api.edge.example:443".into())
+        }
+        async fn api_elsewhere(&self, _: &str) -> Result<Vec<String>, Fault> {
+            Ok(self.0.clone())
+        }
+        fn give_back(&self, _: &str, loan: &Loan) -> Act {
+            Act::new(&*loan.to, &*loan.owed, Repeat::Freely)
+        }
+        async fn is_paid(&self, _: &str, _: &Loan) -> Result<bool, Fault> {
+            Ok(true)
+        }
+        async fn lease(&self, _: &str, _: Duration) -> Result<LeaseAnswer, Fault> {
+            Ok(LeaseAnswer::Unsupported)
+        }
+        async fn lease_holder(&self) -> Result<LeaseAnswer, Fault> {
+            Ok(LeaseAnswer::Unsupported)
+        }
+        async fn drop_lease(&self, _: &str) -> Result<(), Fault> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn inv_15_a_cluster_api_on_the_node_needs_another_one() {
+        let node = NodeName("edge-02".into());
+        let ask = async |address: &str, others: &[&str], answers: &[&'static str], carries: &str| {
+            let own = reachable(&[address.to_owned()]);
+            let carries: BTreeSet<Carried> = serde_json::from_str(carries).unwrap();
+            let api: Arc<dyn Cluster> = Arc::new(Api(others.iter().map(ToString::to_string).collect()));
+            let clusters = [(ClusterName("edge".into()), "edge-02".to_owned(), api)];
+            let net = Rack(answers.to_vec());
+            let through = Through::default();
+            let asked = Asked { node: &node, net: &net, own: &own, carries: &carries, resolvers: &[], through: &through, clusters: &clusters };
+            judge(&node, &read(&asked).await)
+        };
+        // The name of the API stands for 192.0.2.2.
+        ask("192.0.2.9", &[], &[], "[]").await.unwrap();
+        let alone = ask("192.0.2.2", &[], &["api.edge.example:443"], "[]").await.unwrap_err();
+        assert!(alone.what.contains("the API of cluster edge (https://api.edge.example:443)") && alone.next.unwrap().contains("cluster-api"), "{}", alone.what);
+        ask("192.0.2.2", &["192.0.2.3"], &["192.0.2.3:6443"], "[]").await.unwrap();
+        assert_eq!(ask("192.0.2.2", &["192.0.2.3"], &[], "[]").await.unwrap_err().kind, FaultKind::Unreachable);
+        let named = r#"[{"name":"cluster-api","tcp":"192.0.2.44:443"}]"#;
+        ask("192.0.2.2", &[], &["192.0.2.44:443"], named).await.unwrap();
+        // Said, and behind an address of its own: that has to answer.
+        ask("192.0.2.9", &[], &["api.edge.example:443"], r#"["cluster-api"]"#).await.unwrap();
+        assert!(ask("192.0.2.9", &[], &[], r#"["cluster-api"]"#).await.is_err());
     }
 
     #[tokio::test]

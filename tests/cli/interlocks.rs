@@ -31,6 +31,7 @@ fn inv_14_to_16_what_stands_against_power_is_refused_before_the_node_is_touched(
         scope.spawn(|| refused("raid-rebuilding", &["mdraid md0", "1 of its 2 disks are missing"]));
         scope.spawn(|| refused("self-on-node", &["pitstop itself runs on edge-02", "another machine than edge-02"]));
         scope.spawn(how_the_root_disk_unlocks);
+        scope.spawn(what_a_node_carries);
         scope.spawn(|| {
             let lab = refused("boot-override-pxe", &["Pxe (Once)", "--clear-boot-override"]);
             // On request it is put aside through the ledger and given back as it was; the machine boots its disk.
@@ -94,4 +95,19 @@ fn inv_16_a_sealed_root_disk_gets_no_firmware_until_the_playbook_names_the_re_se
     lab.ask(&["--playbooks", "playbooks", "plan", "mine", "edge-02"]).ends(0).says("unlocks by TPM");
     // A reset alone leaves the seal as it is.
     lab.ask(&["plan", "reboot", "edge-02"]).ends(0);
+}
+
+/// Refused while nothing else answers; with another instance it goes last, and another one that has died refuses it again.
+fn what_a_node_carries() {
+    let lab = refused("dns-on-node", &["edge-02 carries what the run needs, and no other instance answers", "name = \"dns\""]);
+    let path = lab.path("inventory/rack.toml");
+    let plain = fs::read_to_string(&path).unwrap();
+    let another = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let place = format!("carries = [{{ name = \"dns\", tcp = \"{}\" }}]", another.local_addr().unwrap());
+    fs::write(&path, plain.replace("carries = [\"dns\"]", &place)).unwrap();
+    lab.ask(&["plan", "reboot", "edge-02"]).ends(0).says("goes last: it carries dns; another answers: 127.0.0.1:");
+    lab.ask(&["run", "reboot", "edge-02"]).ends(0);
+    assert_eq!(lab.rack().boots("edge-02").len(), 1);
+    drop(another);
+    lab.ask(&["plan", "reboot", "edge-02"]).ends(4).says("no other instance answers");
 }
