@@ -32,7 +32,7 @@ pub fn permit(node: &NodeName, verb: ResetType, readings: &Readings) -> Result<P
         unless(readings, Relax::Empty, empty::judge(node, readings))?;
         // Once it is off, On is owed all the same: a dark machine is no better than one that waits for a passphrase.
         unless(readings, Relax::BootOrder, unlock::judge(node, readings.host_word(), readings.pins.unlock.as_deref()))?;
-        unless(readings, Relax::Storage, storage::judge(node, &moment.stores, readings.host_word()))?;
+        unless(readings, Relax::Storage, storage::judge(node, &moment.stores, readings.host_word(), &moment.raids))?;
     }
     flash::judge(node, readings)?;
     unless(readings, Relax::BootOrder, boot_order::judge(node, &moment.boot, readings.host_word()))?;

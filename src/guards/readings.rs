@@ -113,7 +113,7 @@ impl Readings {
     }
     /// A store rebuilds, which ends by itself.
     pub fn only_rebuilds(&self) -> bool {
-        self.moment.as_ref().is_some_and(|m| storage::only_rebuilds(&m.stores, self.host_word()))
+        self.moment.as_ref().is_some_and(|m| storage::only_rebuilds(&m.stores, self.host_word(), &m.raids))
     }
     /// A boot override that stands.
     pub fn left_over(&self) -> Option<&BootOverride> {

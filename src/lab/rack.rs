@@ -56,6 +56,8 @@ pub struct Quirks {
     pub update_pull_only: bool,
     /// A boot override that somebody left over: PXE, once.
     pub boot_pxe: bool,
+    /// A volume of its RAID controller rebuilds, and does not end.
+    pub volume_rebuilds: bool,
     /// It has the addresses of every name server that this computer asks.
     pub carries_dns: bool,
     /// Its root disk is encrypted, and opens by this: `passphrase`, `tpm`.

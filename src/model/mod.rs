@@ -32,7 +32,7 @@ pub use bmc_seen::{BootOverride, BootSetup, Firmware, Health, LiveTask, LogEntry
 pub use bmc_view::{BmcView, Power, ResetType};
 pub use carried::Carried;
 pub use connect::{Connect, FilePath};
-pub use data_store::DataStore;
+pub use data_store::{DataStore, HARDWARE_RAID, Raid};
 pub use fault::{Blocker, Fault, FaultKind};
 pub use host_view::{Command, HostView, Output};
 pub use identity::{Chain, Identity};

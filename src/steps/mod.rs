@@ -118,6 +118,10 @@ impl Cx {
         readings.moment = Some(moment::read(&self.witnesses(), &self.node, readings).await);
         guards::fencing(&self.node, readings)
     }
+    /// What BMC and host say of hardware RAID.
+    pub async fn raids(&self) -> guards::storage::Raids {
+        moment::raids(Some(self.bmc.as_ref()), self.host.as_deref()).await
+    }
     /// What each cluster says of the stores it knows on this node.
     pub async fn stores(&self) -> Vec<(ClusterName, Result<Vec<DataStore>, Fault>)> {
         moment::stores(&self.witnesses().clusters).await
@@ -125,6 +129,11 @@ impl Cx {
     /// The right to one verb, from these readings and from what only counts at the moment of power.
     pub async fn permit(&self, verb: ResetType, readings: &mut Readings) -> Result<Permit, Fault> {
         readings.moment = Some(moment::read(&self.witnesses(), &self.node, readings).await);
+        if readings.read_at.elapsed() > guards::FRESH / 2 {
+            // A slow BMC has told of its storage meanwhile: what was read before that is old.
+            let again = readings::read(&self.witnesses(), &self.ask, &self.pins, readings.carried_host.clone()).await;
+            *readings = Readings { moment: readings.moment.take(), started: std::mem::take(&mut readings.started), ..again };
+        }
         guards::permit(&self.node, verb, readings)
     }
 }

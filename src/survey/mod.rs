@@ -41,6 +41,8 @@ pub struct Doors {
     pub looked_at: Arc<AtomicUsize>,
     /// Where this process runs.
     pub own: Own,
+    /// A run will touch power: how hardware RAID is costs a small BMC some requests.
+    pub raids: bool,
     /// For asking whether what a node carries answers from elsewhere; none: nobody asks.
     pub net: Option<Arc<dyn Net>>,
     /// When runs of this store last served the nodes; none: nobody looked.
@@ -221,6 +223,13 @@ async fn at_power(
     };
     let seats: Vec<_> = node.seats.iter().filter_map(|(c, here)| Some((c.clone(), here.clone(), doors.clusters.get(c)?.as_ref().ok()?.clone()))).collect();
     let stores = async { tokio::time::timeout(LIMIT, moment::stores(&seats)).await.unwrap_or_default() };
+    let raids = async {
+        let ssh = node.host.as_ref().and_then(|h| h.as_ref().ok()).filter(|_| host.is_some());
+        match doors.raids {
+            true => moment::raids(bmc.map(AsRef::as_ref), ssh.map(AsRef::as_ref)).await,
+            false => storage::Raids::default(),
+        }
+    };
     let views = || seen.iter().filter_map(|(_, view)| view.as_ref().ok());
     let told = views().flat_map(|v| v.here.addresses.iter().chain(&v.identity.addresses));
     let own = carries::reachable(told.chain(host.into_iter().flat_map(|h| &h.identity.addresses)));
@@ -230,7 +239,7 @@ async fn at_power(
             carries::Asked { node: name, net: net.as_ref(), own: &own, carries: &node.carries, resolvers: &doors.own.resolvers, through, clusters: &seats };
         tokio::time::timeout(LIMIT, carries::read(&asked)).await.unwrap_or_default()
     };
-    let (boot, stores, needed) = futures::join!(boot, stores, needed);
+    let (boot, stores, needed, raids) = futures::join!(boot, stores, needed, raids);
     let boots = views().filter_map(|v| match &v.boot {
         Some(Boot::Id(id)) => Some(id),
         _ => None,
@@ -241,16 +250,17 @@ async fn at_power(
     let judged = [
         (None, branch::sits_on(name, &doors.own, boots.chain(host.map(|h| &h.boot_id)), identities, guests)),
         (None, carries::judge(name, &needed)),
-        (Some(Relax::Storage), storage::judge(name, &stores, host)),
+        (Some(Relax::Storage), storage::judge(name, &stores, host, &raids)),
         (Some(Relax::BootOrder), unlock::judge(name, host, node.unlock.as_deref())),
     ];
     let override_left = boot.as_ref().and_then(|boot| boot_order::judge(name, boot, host).err());
     let clears = boot.as_ref().is_some_and(|boot| boot.as_ref().is_ok_and(|seen| !seen.is_off()));
     let override_left = override_left.map(|fault| Refused { relax: Some(Relax::BootOrder), fault, clears });
     AtPower {
-        stores: storage::seen(&stores, host).into_iter().cloned().collect(),
+        stores: storage::seen(&stores, host, &raids).into_iter().cloned().collect(),
         boot: boot.and_then(Result::ok),
         carries: carries::shown(&needed),
+        unread: raids.unread(),
         refused: judged
             .into_iter()
             .filter_map(|(relax, judged)| judged.err().map(|fault| Refused { relax, fault, clears: false }))

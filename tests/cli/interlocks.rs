@@ -30,6 +30,16 @@ fn inv_14_to_16_what_stands_against_power_is_refused_before_the_node_is_touched(
     thread::scope(|scope| {
         scope.spawn(|| refused("raid-rebuilding", &["mdraid md0", "1 of its 2 disks are missing"]));
         scope.spawn(|| refused("self-on-node", &["pitstop itself runs on edge-02", "another machine than edge-02"]));
+        scope.spawn(|| {
+            let lab = Lab::start(3, &["hw-raid-rebuilding"]);
+            let said = lab.ask(&["run", "reboot", "edge-02"]).ends(4);
+            said.says("hardware raid OS of LAB RAID 9 does not bear losing edge-02");
+            said.says("its health is Warning");
+            said.says("next:");
+            assert_eq!((lab.rack().verbs("edge-02"), lab.rack().service("edge-02")), (vec![], None), "never touched");
+            // Its neighbour's volume is well, and was asked.
+            lab.ask(&["plan", "reboot", "edge-01"]).ends(0).says("hardware raid");
+        });
         scope.spawn(how_the_root_disk_unlocks);
         scope.spawn(what_a_node_carries);
         scope.spawn(|| {

@@ -4,7 +4,7 @@ use crate::lab::rack::{Flaw, Seen};
 pub const TOOLS: [(&str, &[&str]); 2] = [
     (
         include_str!("tools/hardware.sh"),
-        &["lsblk", "ip", "dmidecode", "lspci", "ss", "timedatectl", "efibootmgr", "mokutil", "mount", "dmesg", "cryptsetup", "clevis", "zfs"],
+        &["lsblk", "ip", "dmidecode", "lspci", "ss", "timedatectl", "efibootmgr", "mokutil", "mount", "dmesg", "cryptsetup", "clevis", "zfs", "storcli64", "ssacli"],
     ),
     (include_str!("tools/apt.sh"), &["apt-get"]),
 ];

@@ -11,6 +11,7 @@ mod read;
 mod retry;
 mod serve;
 mod setup;
+mod storage;
 mod shown;
 mod system;
 mod tasks;
@@ -22,7 +23,7 @@ use crate::{
     guards::Permit,
     kinds,
     model::{
-        BmcView, BootOverride, BootSetup, Certificate, Connect, Fault, FaultKind, Firmware, Health, LiveTask, LogEntry, NodeName, ResetType, SecretRef, Span,
+        BmcView, BootOverride, BootSetup, Certificate, Connect, Fault, FaultKind, Firmware, Health, LiveTask, LogEntry, NodeName, Raid, ResetType, SecretRef, Span,
         Task, Update,
     },
 };
@@ -243,6 +244,9 @@ impl Bmc for Redfish {
     async fn set_boot_override(&self, to: &BootOverride) -> Result<(), Fault> {
         self.write_boot(to).await
     }
+    async fn raid(&self) -> Result<Raid, Fault> {
+        self.read_raid().await
+    }
     async fn boot_setup(&self) -> Result<BootSetup, Fault> {
         self.read_setup().await
     }
@@ -299,6 +303,7 @@ pub fn read_anything(body: &[u8]) {
     log::read(&doc);
     health::read(&doc);
     setup::read(&doc);
+    storage::read(&doc);
 }
 
 #[cfg(test)]
