@@ -40,6 +40,7 @@ pub struct NodeWiring {
     pub trust: Trust,
     pub unlock: Option<String>,
     pub carries: BTreeSet<Carried>,
+    pub known_containers: Vec<String>,
 }
 
 impl Wiring {
@@ -60,6 +61,7 @@ impl Wiring {
                         trust,
                         unlock: n.unlock.clone(),
                         carries: n.carries.iter().cloned().collect(),
+                        known_containers: n.known_containers.clone(),
                     },
                 )
             })
@@ -77,6 +79,7 @@ impl Wiring {
             trust: n.trust.clone(),
             unlock: n.unlock.clone(),
             carries: n.carries.clone(),
+            known_containers: n.known_containers.clone(),
         };
         Wiring { base: PathBuf::from(&plan.base), clusters: plan.clusters.clone(), nodes: plan.nodes.iter().map(|(name, n)| (name.clone(), node(n))).collect() }
     }
@@ -87,7 +90,14 @@ impl Wiring {
         // Names are resolved side by side: one slow answer each, a thousand times after another, is a quarter of an hour.
         let nodes = stream::iter(&self.nodes).map(|(name, wiring)| async move {
             let host = wiring.host.as_ref().map(|h| host_of(cx, &self.base, name, h, &wiring.trust));
-            let mut doors = NodeDoors { seats: wiring.seats.clone(), host, bmc: Vec::new(), unlock: wiring.unlock.clone(), carries: wiring.carries.clone() };
+            let mut doors = NodeDoors {
+                seats: wiring.seats.clone(),
+                host,
+                bmc: Vec::new(),
+                unlock: wiring.unlock.clone(),
+                carries: wiring.carries.clone(),
+                known_containers: wiring.known_containers.clone(),
+            };
             for setting in &wiring.bmc {
                 doors.bmc.push(door(cx, &self.base, name, setting, &wiring.trust).await);
             }
@@ -180,6 +190,7 @@ pub fn for_run(cx: &Context, run: &RunId, plan: &Plan, reason: Option<String>) -
                     relaxed: planned.relaxed.clone(),
                     unlock: planned.unlock.clone(),
                     carries: planned.carries.clone(),
+                    containers: planned.known_containers.clone(),
                     through: through.clone(),
                     own: own.clone(),
                 },

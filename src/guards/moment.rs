@@ -70,6 +70,11 @@ pub async fn stores(clusters: &[(ClusterName, String, Arc<dyn Cluster>)]) -> Vec
 impl Moment {
     /// Nothing stands against power: for tests of what lies beside it.
     pub fn quiet() -> Moment {
-        Moment { boot: Ok(BootOverride { enabled: "Disabled".into(), target: "None".into(), mode: None }), stores: Vec::new(), raids: Raids::default(), carries: Vec::new() }
+        Moment {
+            boot: Ok(BootOverride { enabled: "Disabled".into(), target: "None".into(), mode: None }),
+            stores: Vec::new(),
+            raids: Raids::default(),
+            carries: Vec::new(),
+        }
     }
 }

@@ -29,6 +29,8 @@ pub struct Pins {
     pub relaxed: BTreeSet<Relax>,
     /// The inventory's word on how its root disk unlocks.
     pub unlock: Option<String>,
+    /// Containers that belong to the machine, as the inventory names them; `*` stands for anything.
+    pub containers: Vec<String>,
     /// What it carries that the run needs, as the inventory says.
     pub carries: BTreeSet<Carried>,
     /// What this run reaches at which address.

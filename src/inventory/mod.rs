@@ -66,6 +66,9 @@ pub struct NodeEntry {
     /// How the root disk unlocks (safety.md, 16).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unlock: Option<String>,
+    /// Containers on the host that belong to the machine and stay (safety.md, 2); `*` stands for anything.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub known_containers: Vec<String>,
     /// In the order of the files.
     pub checks: Vec<CheckEntry>,
     /// `inventory/edge.toml:12:1`, for messages.

@@ -12,7 +12,7 @@ use crate::{
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use toml::de::DeTable;
 
-const KEYS: [&str; 9] = ["name", "cluster", "cluster_node", "labels", "bmc", "host", "carries", "unlock", "identity"];
+const KEYS: [&str; 10] = ["name", "cluster", "cluster_node", "labels", "bmc", "host", "carries", "unlock", "known_containers", "identity"];
 /// Nodes as made so far, with what only the checks across nodes need.
 #[derive(Default)]
 pub(super) struct Made {
@@ -130,6 +130,9 @@ impl<'s> Node<'_, 's> {
             }
         }
         node.carries = take(&mut table, "carries").map(|(_, v)| self.carries(v)).unwrap_or_default();
+        node.known_containers = take(&mut table, "known_containers")
+            .map(|(_, v)| self.reader.strings(v, "known_containers").into_iter().map(|(_, s)| s).collect())
+            .unwrap_or_default();
         node.unlock = take(&mut table, "unlock").and_then(|(_, v)| self.reader.string(&v, "unlock"));
         if let Some((key, value)) = take(&mut table, "identity")
             && let Some(identity) = self.reader.typed::<Identity>(value)

@@ -39,7 +39,7 @@ pub use identity::{Chain, Identity};
 pub use lock::{Key, Lock};
 pub use name::{ClusterName, NodeName, RunId};
 pub use node_view::{Boot, Here, How, LeaseAnswer, Member, NodeView, Unmovable, Workload};
-pub use picture::{Difference, Level, Picture, Rules};
+pub use picture::{Difference, Level, Picture, Rules, matches_word};
 pub use policy::OnFailure;
 pub use proof::{Certificate, HostKey};
 pub use relax::Relax;

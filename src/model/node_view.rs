@@ -61,6 +61,9 @@ pub struct Here {
     /// IP addresses by which it knows the node. No proof of who that is: what is reached there goes away with the node.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub addresses: Vec<String>,
+    /// Pods that belong to the node itself and stay: `kube-system/cni-x7x2k`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stays: Vec<String>,
     /// System UUIDs of the virtual machines on it, where it says them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub guest_uuids: Vec<String>,

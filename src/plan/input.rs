@@ -41,6 +41,8 @@ pub struct NodeInput {
     pub checks: Vec<PlannedCheck>,
     /// What the run itself may need: `dns`, `cluster-api`. Goes last.
     pub carries: BTreeSet<Carried>,
+    /// Containers that belong to the machine.
+    pub known_containers: Vec<String>,
     /// How its root disk unlocks, in words.
     pub unlock: Option<String>,
     /// By a person, for this node in this command; never from a file.
@@ -97,6 +99,7 @@ impl From<&PlannedNode> for NodeInput {
             checks: planned.checks.clone(),
             carries: planned.carries.clone(),
             unlock: planned.unlock.clone(),
+            known_containers: planned.known_containers.clone(),
             relaxed: planned.relaxed.clone(),
         }
     }
@@ -115,6 +118,7 @@ impl NodeInput {
             checks: entry.checks.iter().map(|c| PlannedCheck { at: c.at.clone(), check: c.setting.clone() }).collect(),
             carries: entry.carries.iter().cloned().collect(),
             unlock: entry.unlock.clone(),
+            known_containers: entry.known_containers.clone(),
             relaxed: BTreeSet::new(),
         })
     }

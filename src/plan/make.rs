@@ -72,6 +72,7 @@ fn plan(input: &Input<'_>, world: &World<'_>, cluster: &ClusterName, selected: &
             resets_today: history.resets_today,
             relaxed: node.relaxed.clone(),
             unlock: node.unlock.clone(),
+            known_containers: node.known_containers.clone(),
             carries: node.carries.clone(),
             expect: evidence::expect(seen, &chain, playbook),
         };

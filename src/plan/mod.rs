@@ -138,6 +138,9 @@ pub struct PlannedNode {
     /// The inventory's word on how its root disk unlocks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unlock: Option<String>,
+    /// Containers that belong to the machine and stay.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub known_containers: Vec<String>,
     /// What it carries that the run needs.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub carries: BTreeSet<Carried>,

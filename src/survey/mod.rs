@@ -7,7 +7,7 @@ use crate::{
         net::Net,
     },
     due::{Due, DueAnswer, DueProbe, Served},
-    guards::{Own, Through, boot_order, branch, carries, moment, storage, unlock},
+    guards::{Own, Through, boot_order, branch, carries, empty, moment, storage, unlock},
     model::{
         AtPower, Blocker, Boot, Carried, ClusterName, ClusterSurvey, DueSeen, Fault, FaultKind, HostView, How, LeaseAnswer, NodeName, NodeSurvey, NodeView,
         Refused, Relax, Survey, Timestamp, WaySeen,
@@ -58,6 +58,8 @@ pub struct NodeDoors {
     pub host: Option<Result<Arc<dyn Host>, Fault>>,
     /// The inventory's word on how its root disk unlocks.
     pub unlock: Option<String>,
+    /// Containers that belong to the machine.
+    pub known_containers: Vec<String>,
     /// What it carries that the run needs, as the inventory says.
     pub carries: BTreeSet<Carried>,
 }
@@ -261,6 +263,7 @@ async fn at_power(
         boot: boot.and_then(Result::ok),
         carries: carries::shown(&needed),
         unread: raids.unread(),
+        strays: host.map(|host| empty::strays(host, seen, &node.known_containers)).unwrap_or_default(),
         refused: judged
             .into_iter()
             .filter_map(|(relax, judged)| judged.err().map(|fault| Refused { relax, fault, clears: false }))

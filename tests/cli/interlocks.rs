@@ -1,4 +1,4 @@
-//! 14 to 17 of safety.md on the lab: each is seen before anything is touched, names its object, and says what to type next.
+//! 2 and 14 to 17 of safety.md on the lab: each is seen before anything is touched, names its object, and says what to type next.
 use crate::rig::{Lab, text};
 use std::{fs, thread};
 
@@ -39,6 +39,14 @@ fn inv_14_to_16_what_stands_against_power_is_refused_before_the_node_is_touched(
             assert_eq!((lab.rack().verbs("edge-02"), lab.rack().service("edge-02")), (vec![], None), "never touched");
             // Its neighbour's volume is well, and was asked.
             lab.ask(&["plan", "reboot", "edge-01"]).ends(0).says("hardware raid");
+        });
+        scope.spawn(|| {
+            let lab = refused("stray-container", &["container postgres runs on edge-02", "known_containers"]);
+            let path = lab.path("inventory/rack.toml");
+            let plain = fs::read_to_string(&path).unwrap();
+            fs::write(&path, plain.replace("name = \"edge-02\"\n", "name = \"edge-02\"\nknown_containers = [\"postgr*\"]\n")).unwrap();
+            lab.ask(&["run", "reboot", "edge-02"]).ends(0);
+            assert_eq!(lab.rack().boots("edge-02").len(), 1);
         });
         scope.spawn(how_the_root_disk_unlocks);
         scope.spawn(what_a_node_carries);

@@ -190,7 +190,7 @@ fn nodes() {
     check(
         &with_node(&format!("{NODE}colour = 'red'\nlabels = {{ rack = 1, name = 'x' }}\ncarries = 'dns'\n")),
         &[
-            "10:1: unknown key `colour`; known: name, cluster, cluster_node, labels, bmc, host, carries, unlock, identity",
+            "10:1: unknown key `colour`; known: name, cluster, cluster_node, labels, bmc, host, carries, unlock, known_containers, identity",
             "11:19: a label is a string, not an integer",
             "11:22: `name` cannot be a label: every node has a name that selectors know",
         ],
@@ -239,7 +239,10 @@ fn defaults() {
     );
     check(
         "[defaults]\nname = 'x'\n[defaults.host]\nssh = 7\n",
-        &["2:1: unknown key `name`; known: cluster, cluster_node, labels, carries, unlock, bmc, host", "4:7: [defaults.host.ssh] is a table, not an integer"],
+        &[
+            "2:1: unknown key `name`; known: cluster, cluster_node, labels, carries, unlock, known_containers, bmc, host",
+            "4:7: [defaults.host.ssh] is a table, not an integer",
+        ],
     );
     let made = good(
         "[clusters.x.none]\n[defaults]\ncluster = 'x'\nlabels = { a = '1', b = '2' }\n[defaults.bmc]\nshared_nic = true\nipmi = { host = '{name}.example', username = { env = 'U' }, password = { env = 'P' } }\n[[nodes]]\nname = 'n[1-2]'\nbmc.ipmi = {}\nlabels.b = '3'\n",

@@ -83,6 +83,7 @@ fn node(n: usize) -> NodeInput {
         checks: vec![],
         carries: BTreeSet::new(),
         unlock: None,
+        known_containers: vec![],
         relaxed: BTreeSet::new(),
     }
 }

@@ -53,6 +53,16 @@ fn inv_02_a_node_that_takes_work_again_keeps_the_power_on() {
 }
 
 #[test]
+fn inv_02_a_container_that_no_cluster_knows_keeps_the_power_on() {
+    paused(async {
+        let sim = Sim::new(Case { temper: Temper { stray: true, ..Temper::default() }, ..Case::default() });
+        emptied(&sim);
+        let Next::Hold(fault) = reset_looks(&sim).await else { panic!("power goes over a container") };
+        assert!(fault.what.contains("n1: the host still runs container postgres"), "{fault}");
+    });
+}
+
+#[test]
 fn inv_01_a_bmc_that_was_rewired_since_preflight_gets_no_verb() {
     paused(async {
         let sim = Sim::new(Case { temper: Temper { miswired: true, ..Temper::default() }, ..Case::default() });

@@ -4,7 +4,26 @@ use crate::lab::rack::{Flaw, Seen};
 pub const TOOLS: [(&str, &[&str]); 2] = [
     (
         include_str!("tools/hardware.sh"),
-        &["lsblk", "ip", "dmidecode", "lspci", "ss", "timedatectl", "efibootmgr", "mokutil", "mount", "dmesg", "cryptsetup", "clevis", "zfs", "storcli64", "ssacli"],
+        &[
+            "lsblk",
+            "ip",
+            "dmidecode",
+            "lspci",
+            "ss",
+            "timedatectl",
+            "efibootmgr",
+            "mokutil",
+            "mount",
+            "dmesg",
+            "cryptsetup",
+            "clevis",
+            "zfs",
+            "storcli64",
+            "ssacli",
+            "crictl",
+            "docker",
+            "podman",
+        ],
     ),
     (include_str!("tools/apt.sh"), &["apt-get"]),
 ];
@@ -81,6 +100,9 @@ pub fn files(seen: &Seen, kernel: &str) -> Vec<(&'static str, String)> {
                 _ => "LUKS header information\nVersion:       \t2\n\nTokens:\nDigests:\n  0: pbkdf2".to_owned(),
             },
         ),
+        ("out/crictl", containers(seen)),
+        ("out/docker", if seen.spec.quirks.stray_container { "/ postgres".to_owned() } else { String::new() }),
+        ("out/podman", String::new()),
         ("etc/crypttab", seen.spec.quirks.root.map_or_else(String::new, |_| format!("root UUID={serial}-luks none luks"))),
     ]
 }
@@ -100,4 +122,14 @@ fn resolvers(seen: &Seen) -> String {
         if ip.is_ipv4() { format!("3: eth1    inet {ip}/24 scope global eth1\n") } else { format!("3: eth1    inet6 {ip}/64 scope global\n") }
     };
     servers.map(told).collect()
+}
+
+/// As `crictl ps -o json` prints them: one container of each pod.
+fn containers(seen: &Seen) -> String {
+    let pods = seen.running.iter().chain(&seen.fixed).filter_map(|what| what.strip_prefix("pod ")?.split_once('/'));
+    let of = |(namespace, name): (&str, &str)| {
+        serde_json::json!({ "state": "CONTAINER_RUNNING", "labels": {
+            "io.kubernetes.container.name": "main", "io.kubernetes.pod.name": name, "io.kubernetes.pod.namespace": namespace } })
+    };
+    serde_json::to_string_pretty(&serde_json::json!({ "containers": pods.map(of).collect::<Vec<_>>() })).expect("BUG: this is JSON")
 }

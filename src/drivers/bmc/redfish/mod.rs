@@ -11,8 +11,8 @@ mod read;
 mod retry;
 mod serve;
 mod setup;
-mod storage;
 mod shown;
+mod storage;
 mod system;
 mod tasks;
 mod tls;
@@ -23,8 +23,8 @@ use crate::{
     guards::Permit,
     kinds,
     model::{
-        BmcView, BootOverride, BootSetup, Certificate, Connect, Fault, FaultKind, Firmware, Health, LiveTask, LogEntry, NodeName, Raid, ResetType, SecretRef, Span,
-        Task, Update,
+        BmcView, BootOverride, BootSetup, Certificate, Connect, Fault, FaultKind, Firmware, Health, LiveTask, LogEntry, NodeName, Raid, ResetType, SecretRef,
+        Span, Task, Update,
     },
 };
 use async_trait::async_trait;

@@ -79,7 +79,8 @@ fn told<T>(asked: Result<T, Fault>) -> Result<Result<T, String>, Fault> {
 /// `PERC H755 Front`: of the controller rather than of the collection around it.
 fn controller(doc: &Value) -> Option<String> {
     let first = doc.get("StorageControllers").and_then(Value::as_array).and_then(|all| all.first());
-    let named = [first.and_then(|c| read::text(c.get("Model"))), first.and_then(|c| read::text(c.get("Name"))), read::text(doc.get("Name")), read::text(doc.get("Id"))];
+    let named =
+        [first.and_then(|c| read::text(c.get("Model"))), first.and_then(|c| read::text(c.get("Name"))), read::text(doc.get("Name")), read::text(doc.get("Id"))];
     named.into_iter().flatten().map(|name| read::shown(&name)).next()
 }
 
@@ -94,10 +95,14 @@ fn volume(controller: &str, uri: &str, doc: &Value) -> Option<DataStore> {
     if matches!(says("State").as_deref(), Some("Absent" | "Disabled")) {
         return None;
     }
-    let name = ["Name", "DisplayName", "Id"].iter().find_map(|key| read::text(doc.get(*key))).unwrap_or_else(|| uri.rsplit('/').next().unwrap_or(uri).to_owned());
-    let mut store = DataStore { kind: HARDWARE_RAID.into(), name: read::shown(&format!("{name} of {controller}")), refuses: Vec::new(), rebuilding: Vec::new() };
+    let name =
+        ["Name", "DisplayName", "Id"].iter().find_map(|key| read::text(doc.get(*key))).unwrap_or_else(|| uri.rsplit('/').next().unwrap_or(uri).to_owned());
+    let mut store =
+        DataStore { kind: HARDWARE_RAID.into(), name: read::shown(&format!("{name} of {controller}")), refuses: Vec::new(), rebuilding: Vec::new() };
     let lacks = |word: &String| LACKING.iter().any(|lacking| word.to_ascii_lowercase().contains(lacking));
-    store.refuses.extend([says("Health")].into_iter().flatten().filter(|health| health != "OK").map(|health| format!("its health is {}", read::shown(&health))));
+    store
+        .refuses
+        .extend([says("Health")].into_iter().flatten().filter(|health| health != "OK").map(|health| format!("its health is {}", read::shown(&health))));
     let states = [says("State"), maker(doc, "RaidStatus"), maker(doc, "VolumeStatus")];
     store.refuses.extend(states.into_iter().flatten().filter(lacks).map(|state| format!("it is {}", read::shown(&state))));
     store.rebuilding = operations(doc);

@@ -155,7 +155,7 @@ impl Kubernetes {
             blockers.extend(attached);
         }
         Ok(NodeView {
-            here: Here { addresses: kube.reached_at(), guest_uuids: guests.uuids },
+            here: Here { addresses: kube.reached_at(), guest_uuids: guests.uuids, stays: left.stays },
             identity: kube.identity(),
             boot: kube.boot(),
             ready: not_ready.is_empty(),

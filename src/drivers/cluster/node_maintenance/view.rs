@@ -148,7 +148,7 @@ impl NodeMaintenance {
             notes.append(&mut left.notes);
         }
         Ok(NodeView {
-            here: Here { addresses: kube.reached_at(), guest_uuids: guests.uuids },
+            here: Here { addresses: kube.reached_at(), guest_uuids: guests.uuids, stays: left.stays },
             identity: kube.identity(),
             boot: kube.boot(),
             ready: not_ready.is_empty(),

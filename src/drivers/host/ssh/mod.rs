@@ -13,7 +13,7 @@ mod raid;
 use super::{Host, HostConfig};
 use crate::{
     kinds,
-    model::{Connect, Fault, FaultKind, FilePath, HostKey, HostView, Output, Raid, SecretRef, Span, {Command},
+    model::{Command, Connect, Fault, FaultKind, FilePath, HostKey, HostView, Output, Raid, SecretRef, Span},
 };
 use async_trait::async_trait;
 use connection::{Connection, Kept, Stop};

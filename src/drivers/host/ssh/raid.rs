@@ -109,15 +109,26 @@ mod tests {
             0/0   RAID1 Optl  RW     Yes     NRWBD -   ON  446.625 GB OS\n1/1   RAID6 Dgrd  RW     Yes     RWTD  -   ON   21.829 TB data\n2/2   RAID0 Rec   RW  Yes RWTD - ON 1 TB x\n\
             EID:Slt DID State DG     Size Intf Med SED PI SeSz Model Sp Type\n252:0     8 Onln   0 446 GB SATA SSD N N 512B X U -\n252:1     9 Rbld   1 446 GB SATA SSD N N 512B X U -\n252:2 10 UBad - 1 TB SAS HDD N N 512B X U -\n@@end";
         let raid = read(storcli);
-        let said: Vec<String> = raid.volumes.iter().filter(|v| !v.bears_it()).map(|v| format!("{}: {}{}", v.name, v.refuses.join(""), v.rebuilding.join(""))).collect();
+        let said: Vec<String> =
+            raid.volumes.iter().filter(|v| !v.bears_it()).map(|v| format!("{}: {}{}", v.name, v.refuses.join(""), v.rebuilding.join(""))).collect();
         assert_eq!((raid.told, raid.volumes.len(), raid.unread.len()), (1, 4, 0));
-        assert_eq!(said, ["volume 1/1 of controller 0: it is degraded (Dgrd)", "volume 2/2 of controller 0: it recovers", "disk 252:1 of controller 0: it is rebuilt (Rbld)"]);
+        assert_eq!(
+            said,
+            [
+                "volume 1/1 of controller 0: it is degraded (Dgrd)",
+                "volume 2/2 of controller 0: it recovers",
+                "disk 252:1 of controller 0: it is rebuilt (Rbld)"
+            ]
+        );
         let ssacli = "@@ssacli\n\nSmart Array P408i-a SR Gen10 in Slot 0 (Embedded)  (sn: PEYHC0DRHBV4QF)\n\n   Array A (SAS, Unused Space: 0  MB)\n\n\
             \x20     logicaldrive 1 (279.37 GB, RAID 1, OK)\n      logicaldrive 2 (1.09 TB, RAID 5, Recovering, 42% complete)\n      logicaldrive 3 (1 TB, RAID 1+0, Interim Recovery Mode)\n\
             \x20     physicaldrive 1I:1:1 (port 1I:box 1:bay 1, SAS HDD, 300 GB, OK)\n      physicaldrive 1I:1:2 (port 1I:box 1:bay 2, SAS HDD, 300 GB, Rebuilding)\n@@end";
         let raid = read(ssacli);
         assert_eq!((raid.told, raid.volumes.len(), raid.volumes[0].bears_it()), (1, 4, true));
-        assert_eq!((raid.volumes[1].rebuilding.as_slice(), raid.volumes[2].refuses.as_slice()), (&["Recovering, 42% complete".to_owned()][..], &["its state is Interim Recovery Mode".to_owned()][..]));
+        assert_eq!(
+            (raid.volumes[1].rebuilding.as_slice(), raid.volumes[2].refuses.as_slice()),
+            (&["Recovering, 42% complete".to_owned()][..], &["its state is Interim Recovery Mode".to_owned()][..])
+        );
         assert!(!raid.volumes[3].bears_it());
         let nobody = read("controller=0000:3b:00.0\n@@storcli\nsudo: a password is required\n@@end");
         assert_eq!((nobody.told, nobody.unread.as_slice()), (0, &["RAID controller at 0000:3b:00.0: no tool on the host reads it".to_owned()][..]));
