@@ -33,7 +33,13 @@ pub fn judge(node: &NodeName, stores: &Stores, host: Option<&HostView>, raids: &
         if let Err(fault) = said {
             let kind = if fault.kind == FaultKind::Invalid { FaultKind::Unknown } else { fault.kind };
             let what = format!("{node}: cluster {cluster} cannot say whether its stores bear losing the node");
-            return Err(Fault { kind, what, causes: vec![fault.to_string()], next: fault.next.clone().or(Some(format!("pitstop node {node}"))) });
+            return Err(Fault {
+                kind,
+                what,
+                causes: vec![fault.to_string()],
+                next: fault.next.clone().or(Some(format!("pitstop node {node}"))),
+                credential: fault.credential.clone(),
+            });
         }
     }
     // A BMC that told before may tell again; where the host's own tool tells, nobody needs it.
