@@ -15,5 +15,5 @@ pub mod unlock;
 pub use branch::Own;
 pub use carries::Through;
 pub use moment::Moment;
-pub use permit::{FRESH, Permit, fencing, permit};
+pub use permit::{FRESH, Permit, fencing, permit, restart_of_bmc};
 pub use readings::{Pins, Readings};

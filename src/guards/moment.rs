@@ -29,7 +29,8 @@ pub async fn read(from: &Witnesses<'_>, node: &NodeName, readings: &Readings) ->
         Asked { node, net: from.net, own: &own, carries: &pins.carries, resolvers: &pins.own.resolvers, through: &pins.through, clusters: &from.clusters };
     // One after the other: BMCs are small.
     let bmc = async { (boot(from.bmc).await, raid_of_bmc(from.bmc).await) };
-    let ((boot, bmc), host, stores, carries) = futures::join!(bmc, raid_of_host(from.host), stores(&from.clusters), carries::read(&asked));
+    let ((boot, bmc), host, stores, carries) =
+        futures::join!(bmc, raid_of_host(from.host.filter(|_| matches!(readings.host, Some(Ok(_))))), stores(&from.clusters), carries::read(&asked));
     Moment { boot, stores, raids: Raids { bmc, host }, carries }
 }
 
@@ -58,7 +59,7 @@ async fn raid_of_bmc(bmc: &dyn Bmc) -> Option<Result<Raid, Fault>> {
         Err(_) => Some(Err(Fault::new(FaultKind::Unknown, format!("{}: its storage is not told within {} s", bmc.endpoint(), SLOW.as_secs())))),
     }
 }
-/// A host that is silent is named by other guards, and says nothing here.
+/// A host that is silent is named by other guards, and is not asked here: its silence would take until the readings are too old.
 async fn raid_of_host(host: Option<&dyn Host>) -> Option<Result<Raid, Fault>> {
     Some(tokio::time::timeout(SLOW, host?.raid()).await.unwrap_or_else(|_| Ok(Raid::default())))
 }
