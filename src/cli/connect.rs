@@ -9,10 +9,10 @@ use crate::{
         net::probe::Probe,
     },
     due,
-    guards::Pins,
+    guards::{Pins, Through},
     inventory::Inventory,
     kinds,
-    model::{ClusterName, Fault, FaultKind, NodeName, RunId, Setting, Trust},
+    model::{Carried, ClusterName, Fault, FaultKind, NodeName, RunId, Setting, Trust},
     plan::{NO_CLUSTER, Plan, PlannedNode},
     steps::{At, Cx, Seat},
     survey::{BmcDoor, Doors, NodeDoors},
@@ -20,6 +20,7 @@ use crate::{
 use futures::{StreamExt, stream};
 use std::{
     collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -38,6 +39,8 @@ pub struct NodeWiring {
     pub host: Option<Setting>,
     pub trust: Trust,
     pub unlock: Option<String>,
+    pub carries: BTreeSet<Carried>,
+    pub known_containers: Vec<String>,
 }
 
 impl Wiring {
@@ -49,7 +52,18 @@ impl Wiring {
             .map(|(name, n)| {
                 let seats = n.seats.iter().map(|s| (s.cluster.clone(), s.node.clone())).collect();
                 let trust = inventory.trust.get(name).cloned().unwrap_or_default();
-                (name.clone(), NodeWiring { seats, bmc: n.bmc.clone(), host: n.host.clone(), trust, unlock: n.unlock.clone() })
+                (
+                    name.clone(),
+                    NodeWiring {
+                        seats,
+                        bmc: n.bmc.clone(),
+                        host: n.host.clone(),
+                        trust,
+                        unlock: n.unlock.clone(),
+                        carries: n.carries.iter().cloned().collect(),
+                        known_containers: n.known_containers.clone(),
+                    },
+                )
             })
             .collect();
         let used: BTreeSet<&ClusterName> = nodes.values().flat_map(|n| &n.seats).map(|(c, _)| c).collect();
@@ -64,6 +78,8 @@ impl Wiring {
             host: n.host.clone(),
             trust: n.trust.clone(),
             unlock: n.unlock.clone(),
+            carries: n.carries.clone(),
+            known_containers: n.known_containers.clone(),
         };
         Wiring { base: PathBuf::from(&plan.base), clusters: plan.clusters.clone(), nodes: plan.nodes.iter().map(|(name, n)| (name.clone(), node(n))).collect() }
     }
@@ -74,13 +90,20 @@ impl Wiring {
         // Names are resolved side by side: one slow answer each, a thousand times after another, is a quarter of an hour.
         let nodes = stream::iter(&self.nodes).map(|(name, wiring)| async move {
             let host = wiring.host.as_ref().map(|h| host_of(cx, &self.base, name, h, &wiring.trust));
-            let mut doors = NodeDoors { seats: wiring.seats.clone(), host, bmc: Vec::new(), unlock: wiring.unlock.clone() };
+            let mut doors = NodeDoors {
+                seats: wiring.seats.clone(),
+                host,
+                bmc: Vec::new(),
+                unlock: wiring.unlock.clone(),
+                carries: wiring.carries.clone(),
+                known_containers: wiring.known_containers.clone(),
+            };
             for setting in &wiring.bmc {
                 doors.bmc.push(door(cx, &self.base, name, setting, &wiring.trust).await);
             }
             (name.clone(), doors)
         });
-        Doors { clusters, nodes: nodes.buffer_unordered(RESOLVED_AT_ONCE).collect().await, own: machine::own(), ..Doors::default() }
+        Doors { clusters, nodes: nodes.buffer_unordered(RESOLVED_AT_ONCE).collect().await, own: machine::own(), net: Some(Arc::new(Probe)), ..Doors::default() }
     }
 }
 
@@ -117,6 +140,7 @@ pub type Clusters = BTreeMap<ClusterName, Arc<dyn Cluster>>;
 pub fn for_run(cx: &Context, run: &RunId, plan: &Plan, reason: Option<String>) -> Result<(BTreeMap<NodeName, Arc<Cx>>, Clusters), Fault> {
     let base = PathBuf::from(&plan.base);
     let own = machine::own();
+    let through = through(plan);
     let mut clusters = BTreeMap::new();
     for (name, setting) in &plan.clusters {
         clusters.insert(name.clone(), cluster_of(cx, &base, name, setting)?);
@@ -165,6 +189,9 @@ pub fn for_run(cx: &Context, run: &RunId, plan: &Plan, reason: Option<String>) -
                     clusterless: clusterless(plan, planned),
                     relaxed: planned.relaxed.clone(),
                     unlock: planned.unlock.clone(),
+                    carries: planned.carries.clone(),
+                    containers: planned.known_containers.clone(),
+                    through: through.clone(),
                     own: own.clone(),
                 },
                 ask: Ask { run: Some(run.clone()), reason: reason.clone(), inherited: planned.inherits_from.clone(), ..Ask::default() }
@@ -174,6 +201,17 @@ pub fn for_run(cx: &Context, run: &RunId, plan: &Plan, reason: Option<String>) -
         );
     }
     Ok((nodes, clusters))
+}
+
+/// The BMCs of the run, by the addresses that they had when it was planned.
+fn through(plan: &Plan) -> Through {
+    let mut all: BTreeMap<IpAddr, BTreeSet<String>> = BTreeMap::new();
+    for (name, node) in &plan.nodes {
+        for ip in node.bmc_host.split_whitespace().filter_map(|word| word.parse::<IpAddr>().ok()) {
+            all.entry(ip.to_canonical()).or_default().insert(format!("the BMC of {name}"));
+        }
+    }
+    Arc::new(all)
 }
 
 /// By the planned kind, never by what a view happens to lack: a cluster that does not say who its node is must not count as none.

@@ -5,7 +5,7 @@ use crate::{
     model::{Clock, Fault, FaultKind, Identity, Login, Secret, SecretRef, Secrets, Timestamp, Turn},
 };
 use futures::future::BoxFuture;
-use std::{env, fs, io::IsTerminal, os::unix::fs::MetadataExt, path::PathBuf, sync::Arc};
+use std::{env, fs, io::IsTerminal, net::IpAddr, os::unix::fs::MetadataExt, path::PathBuf, sync::Arc};
 
 pub struct SystemClock;
 impl Clock for SystemClock {
@@ -57,7 +57,18 @@ pub fn who() -> String {
 pub fn own() -> Own {
     let read = |path: &str| fs::read_to_string(path).ok().map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
     let identity = Identity { uuid: read("/sys/class/dmi/id/product_uuid"), machine_id: read("/etc/machine-id"), ..Identity::default() };
-    Own { boot_id: read("/proc/sys/kernel/random/boot_id"), identity }
+    Own { boot_id: read("/proc/sys/kernel/random/boot_id"), identity, resolvers: resolvers() }
+}
+
+/// The name servers that are asked. A stub on this machine asks others: those of systemd-resolved stand in a file of its own.
+fn resolvers() -> Vec<IpAddr> {
+    let of = |path: &str| servers(&fs::read_to_string(path).unwrap_or_default());
+    let (named, behind) = (of("/etc/resolv.conf"), of("/run/systemd/resolve/resolv.conf"));
+    if named.iter().all(IpAddr::is_loopback) && !behind.is_empty() { behind } else { named }
+}
+fn servers(text: &str) -> Vec<IpAddr> {
+    let lines = text.lines().filter_map(|line| line.trim().strip_prefix("nameserver"));
+    lines.filter_map(|rest| rest.split_whitespace().next()?.split('%').next()?.parse().ok()).collect()
 }
 
 /// Timers and containers set no $USER: the owner of this process, by name where /etc/passwd has one.

@@ -90,6 +90,7 @@ pub async fn make_plans(
     };
     let mut doors = Wiring::of_inventory(inventory, nodes).doors(cx).await;
     doors.served = Some(history.iter().filter_map(|(name, h)| Some((name.clone(), h.served?))).collect());
+    doors.raids = wanted.steps.iter().any(|s| touches_power(&s.step.kind));
     let ask = cx.ask().to_evacuate(&wanted.evacuate());
     let survey = survey::take(cx.clock.now(), &doors, &reasons, &ask).await;
     history.extend(owed);
@@ -97,6 +98,11 @@ pub async fn make_plans(
     // One named node: held by whoever takes the option.
     input.nodes.values_mut().for_each(|n| n.relaxed = relaxed.clone());
     make(&input).map_err(refused)
+}
+
+/// A sweep that resets nothing does not ask small BMCs for their storage.
+pub fn touches_power(step: &str) -> bool {
+    ["reset", "firmware", "pause"].contains(&step)
 }
 
 pub fn refused(refusals: Vec<Refusal>) -> Failure {

@@ -168,7 +168,8 @@ async fn reviewed(cx: &Context, path: &Path, args: &RunArgs) -> Result<u8, Failu
     let histories = history::of(&*store, &clusters, cx.clock.now()).await?;
     let mut moved = Vec::new();
     for plan in &file.plans {
-        let doors = Wiring::of_plan(plan).doors(cx).await;
+        let mut doors = Wiring::of_plan(plan).doors(cx).await;
+        doors.raids = plan.steps.iter().any(|s| plan::touches_power(&s.step.kind));
         // The look's answers depend on what may be done with what cannot move; the survey itself does not.
         let survey = survey::take(cx.clock.now(), &doors, &[], &cx.ask().to_evacuate(&plan.evacuate())).await;
         let fresh = make(&Input::again(plan, false, &survey, histories.clone())).map_err(plan::refused)?;

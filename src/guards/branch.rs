@@ -1,6 +1,7 @@
 //! 15, not the branch we sit on: this process's own machine, or the one its virtual machine runs on, is never reset by it.
 use super::Readings;
 use crate::model::{Boot, Fault, FaultKind, Identity, NodeName};
+use std::net::IpAddr;
 
 /// Where this process runs. Read from its own machine, never frozen: a resume may run elsewhere.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -9,6 +10,8 @@ pub struct Own {
     pub boot_id: Option<String>,
     /// machine-id and DMI UUID.
     pub identity: Identity,
+    /// The name servers it asks.
+    pub resolvers: Vec<IpAddr>,
 }
 
 pub fn judge(node: &NodeName, readings: &Readings) -> Result<(), Fault> {
@@ -19,7 +22,7 @@ pub fn judge(node: &NodeName, readings: &Readings) -> Result<(), Fault> {
         _ => None,
     });
     let identities = views().map(|v| &v.identity).chain(host.map(|h| &h.identity)).chain(readings.bmc.as_ref().ok().map(|b| &b.identity));
-    let guests = host.into_iter().flat_map(|h| &h.guest_uuids);
+    let guests = host.into_iter().flat_map(|h| &h.guest_uuids).chain(views().flat_map(|v| &v.here.guest_uuids));
     sits_on(node, &readings.pins.own, boots.chain(host.map(|h| &h.boot_id)), identities, guests)
 }
 
@@ -64,6 +67,7 @@ mod tests {
         let own = Own {
             boot_id: Some("e6ab056c-8c98-4418-a4c2-ea0052cfe93c".into()),
             identity: Identity { uuid: Some(uuid.into()), machine_id: Some("0123456789abcdef0123456789abcde0".into()), ..Identity::default() },
+            ..Own::default()
         };
         let none: [&String; 0] = [];
         let other = Identity { uuid: Some("4c4c4544-0038-3010-8052-b4c04f4e4d32".into()), ..Identity::default() };

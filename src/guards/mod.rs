@@ -1,6 +1,7 @@
 //! The interlocks of safety.md, one file each. Only this room can make a `Permit`, and without one no driver cuts power.
 pub mod boot_order;
 pub mod branch;
+pub mod carries;
 pub mod dead;
 pub mod empty;
 pub mod flash;
@@ -12,6 +13,7 @@ pub mod storage;
 pub mod unlock;
 
 pub use branch::Own;
+pub use carries::Through;
 pub use moment::Moment;
-pub use permit::{Permit, fencing, permit, restart_of_bmc};
+pub use permit::{FRESH, Permit, fencing, permit, restart_of_bmc};
 pub use readings::{Pins, Readings};

@@ -1,5 +1,5 @@
 //! A `Permit`: the right to send one power verb to one node, or to reset its BMC, once, within 30 seconds of the readings it was made from.
-use super::{Readings, boot_order, branch, dead, empty, flash, identity, storage, unlock};
+use super::{Readings, boot_order, branch, carries, dead, empty, flash, identity, storage, unlock};
 use crate::model::{Fault, FaultKind, NodeName, Power, Relax, ResetType};
 use std::{fmt, time::Duration};
 use tokio::time::Instant;
@@ -42,7 +42,12 @@ pub fn restart_of_bmc(node: &NodeName, wedged: bool, readings: &Readings) -> Res
         Err(_) if wedged && readings.started.is_empty() && readings.tasks.is_err() => Ok(()),
         judged => judged,
     };
-    Ok(Permit { right: Right::Bmc, ..permit_over(node, ResetType::ForceRestart, readings, flash)? })
+    let mut readings = readings.clone();
+    // What it is restarted for may be just this silence.
+    if let Some(moment) = readings.moment.as_mut().filter(|m| wedged && matches!(m.raids.bmc, Some(Err(_)))) {
+        moment.raids.bmc = None;
+    }
+    Ok(Permit { right: Right::Bmc, ..permit_over(node, ResetType::ForceRestart, &readings, flash)? })
 }
 
 fn permit_over(node: &NodeName, verb: ResetType, readings: &Readings, flash: Result<(), Fault>) -> Result<Permit, Fault> {
@@ -56,10 +61,11 @@ fn permit_over(node: &NodeName, verb: ResetType, readings: &Readings, flash: Res
         identity::judge(node, &readings.of_machine_off())?;
     } else {
         identity::judge(node, readings)?;
+        carries::judge(node, &moment.carries)?;
         unless(readings, Relax::Empty, empty::judge(node, readings))?;
         // Once it is off, On is owed all the same: a dark machine is no better than one that waits for a passphrase.
         unless(readings, Relax::BootOrder, unlock::judge(node, readings.host_word(), readings.pins.unlock.as_deref()))?;
-        unless(readings, Relax::Storage, storage::judge(node, &moment.stores, readings.host_word()))?;
+        unless(readings, Relax::Storage, storage::judge(node, &moment.stores, readings.host_word(), &moment.raids))?;
     }
     flash?;
     unless(readings, Relax::BootOrder, boot_order::judge(node, &moment.boot, readings.host_word()))?;

@@ -1,14 +1,15 @@
 //! What the interlocks judge: one node as read just now, from every witness it has.
-use super::{Moment, Own, permit, storage, unlock};
+use super::{Moment, Own, Through, carries, permit, storage, unlock};
 use crate::{
     drivers::{
         bmc::Bmc,
         cluster::{Ask, Cluster},
         host::Host,
+        net::Net,
     },
-    model::{BmcView, BootOverride, ClusterName, Fault, FaultKind, HostView, Identity, LiveTask, NodeName, NodeView, Relax, ResetType, Started},
+    model::{BmcView, BootOverride, Carried, ClusterName, Fault, FaultKind, HostView, Identity, LiveTask, NodeName, NodeView, Relax, ResetType, Started},
 };
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
 use tokio::time::Instant;
 
 /// What the plan froze about who this node is.
@@ -28,6 +29,12 @@ pub struct Pins {
     pub relaxed: BTreeSet<Relax>,
     /// The inventory's word on how its root disk unlocks.
     pub unlock: Option<String>,
+    /// Containers that belong to the machine, as the inventory names them; `*` stands for anything.
+    pub containers: Vec<String>,
+    /// What it carries that the run needs, as the inventory says.
+    pub carries: BTreeSet<Carried>,
+    /// What this run reaches at which address.
+    pub through: Through,
     /// Where this process runs.
     pub own: Own,
 }
@@ -61,6 +68,7 @@ pub struct Witnesses<'a> {
     pub bmc: &'a dyn Bmc,
     pub clusters: Vec<(ClusterName, String, Arc<dyn Cluster>)>,
     pub host: Option<&'a dyn Host>,
+    pub net: &'a dyn Net,
 }
 
 /// Asks every witness afresh, at the same time.
@@ -107,7 +115,7 @@ impl Readings {
     }
     /// A store rebuilds, which ends by itself.
     pub fn only_rebuilds(&self) -> bool {
-        self.moment.as_ref().is_some_and(|m| storage::only_rebuilds(&m.stores, self.host_word()))
+        self.moment.as_ref().is_some_and(|m| storage::only_rebuilds(&m.stores, self.host_word(), &m.raids))
     }
     /// A boot override that stands.
     pub fn left_over(&self) -> Option<&BootOverride> {
@@ -120,6 +128,13 @@ impl Readings {
             readings.host = None;
         }
         readings
+    }
+
+    /// Where the machine is reached by others, as its host and its clusters tell.
+    pub fn addresses(&self) -> BTreeSet<IpAddr> {
+        let views = self.clusters.iter().filter_map(|(_, view)| view.as_ref().ok());
+        let told = views.flat_map(|v| v.here.addresses.iter().chain(&v.identity.addresses));
+        carries::reachable(told.chain(self.host_word().into_iter().flat_map(|h| &h.identity.addresses)))
     }
 
     /// The host's latest word: fresh, or carried over once we silenced it ourselves.

@@ -14,7 +14,7 @@ use toml::{
 };
 
 /// What `[defaults]` may give beside `bmc` and `host`: names and identities are a node's own.
-const SHARED: [&str; 5] = ["cluster", "cluster_node", "labels", "carries", "unlock"];
+const SHARED: [&str; 6] = ["cluster", "cluster_node", "labels", "carries", "unlock", "known_containers"];
 
 /// All `[defaults]` of all files.
 #[derive(Default)]

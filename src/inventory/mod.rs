@@ -2,7 +2,7 @@
 //! Every `*.toml` of a directory together is one inventory; a kind's table is checked against that kind's own config.
 use crate::{
     kinds::{Row, rows},
-    model::{ClusterName, Identity, NodeName, Setting, TimeScale, Trust},
+    model::{Carried, ClusterName, Identity, NodeName, Setting, TimeScale, Trust},
 };
 use serde::Serialize;
 use std::{
@@ -62,10 +62,13 @@ pub struct NodeEntry {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub host: Option<Setting>,
     /// What the run itself may need from this node: `dns` (safety.md, 15).
-    pub carries: Vec<String>,
+    pub carries: Vec<Carried>,
     /// How the root disk unlocks (safety.md, 16).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unlock: Option<String>,
+    /// Containers on the host that belong to the machine and stay (safety.md, 2); `*` stands for anything.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub known_containers: Vec<String>,
     /// In the order of the files.
     pub checks: Vec<CheckEntry>,
     /// `inventory/edge.toml:12:1`, for messages.

@@ -7,12 +7,12 @@ use super::{
 };
 use crate::{
     kinds::reader::{At, Reader, Value, expected, suggest, take},
-    model::{ClusterName, Identity, NodeName, Setting, Trust, hostlist},
+    model::{Carried, ClusterName, Identity, NodeName, Setting, Trust, carried, hostlist},
 };
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use toml::de::DeTable;
 
-const KEYS: [&str; 9] = ["name", "cluster", "cluster_node", "labels", "bmc", "host", "carries", "unlock", "identity"];
+const KEYS: [&str; 10] = ["name", "cluster", "cluster_node", "labels", "bmc", "host", "carries", "unlock", "known_containers", "identity"];
 /// Nodes as made so far, with what only the checks across nodes need.
 #[derive(Default)]
 pub(super) struct Made {
@@ -129,7 +129,10 @@ impl<'s> Node<'_, 's> {
                 node.labels.extend(value.map(|v| (key.get_ref().to_string(), v)));
             }
         }
-        node.carries = take(&mut table, "carries").map(|(_, v)| self.reader.strings(v, "carries").into_iter().map(|(_, s)| s).collect()).unwrap_or_default();
+        node.carries = take(&mut table, "carries").map(|(_, v)| self.carries(v)).unwrap_or_default();
+        node.known_containers = take(&mut table, "known_containers")
+            .map(|(_, v)| self.reader.strings(v, "known_containers").into_iter().map(|(_, s)| s).collect())
+            .unwrap_or_default();
         node.unlock = take(&mut table, "unlock").and_then(|(_, v)| self.reader.string(&v, "unlock"));
         if let Some((key, value)) = take(&mut table, "identity")
             && let Some(identity) = self.reader.typed::<Identity>(value)
@@ -141,6 +144,24 @@ impl<'s> Node<'_, 's> {
         }
         self.reader.leftover(&table, &KEYS);
         node
+    }
+
+    /// `"dns"`, `{ name = "ntp", tcp = "HOST:PORT" }`, or a list of both.
+    fn carries(&mut self, value: Value<'s>) -> Vec<Carried> {
+        let list = if value.get_ref().is_array() { self.reader.array(value, "carries") } else { vec![value] };
+        let mut carries = Vec::new();
+        for one in list {
+            let at = one.span();
+            if !one.get_ref().is_table() {
+                carries.extend(self.reader.string(&one, "carries").map(Carried::from));
+            } else if let Some(place) = self.reader.typed::<carried::Place>(one) {
+                if carried::place(&place.tcp).is_none() {
+                    self.reader.problem_with(&at, format!("`{}` is not HOST:PORT", place.tcp), "such as tcp = \"192.0.2.9:123\"");
+                }
+                carries.push(place.into());
+            }
+        }
+        carries
     }
 
     fn seats(&mut self, cluster: Option<(At, Value<'s>)>, node: Option<(At, Value<'s>)>) -> Vec<Seat> {

@@ -39,6 +39,9 @@ pub enum Fault {
     RootTpm,
     RaidRebuilding,
     SelfOnNode,
+    DnsOnNode,
+    StrayContainer,
+    HwRaidRebuilding,
     Hung,
     BmcMakers,
     /// One that a cluster's server knows by its name.
@@ -87,6 +90,9 @@ pub const FAULTS: &[(&str, Fault, &str)] = &[
     ("root-tpm", Fault::RootTpm, "node 2's root disk is sealed to its TPM"),
     ("raid-rebuilding", Fault::RaidRebuilding, "a mirror of node 2 lacks a disk and rebuilds"),
     ("self-on-node", Fault::SelfOnNode, "pitstop itself runs on node 2"),
+    ("stray-container", Fault::StrayContainer, "a container runs on node 2 that no cluster knows"),
+    ("hw-raid-rebuilding", Fault::HwRaidRebuilding, "a volume of node 2's RAID controller is degraded and rebuilds"),
+    ("dns-on-node", Fault::DnsOnNode, "node 2 carries the DNS that pitstop asks, and there is no other"),
     ("hung", Fault::Hung, "node 2 hangs: nothing on it answers, its power is on"),
 ];
 
@@ -143,6 +149,9 @@ pub fn quirks(faults: &[Fault], n: usize) -> Quirks {
             Fault::RootTpm => quirks.root = Some("tpm"),
             Fault::RaidRebuilding => quirks.rebuilding = true,
             Fault::SelfOnNode => quirks.is_this_computer = true,
+            Fault::StrayContainer => quirks.stray_container = true,
+            Fault::HwRaidRebuilding => quirks.volume_rebuilds = true,
+            Fault::DnsOnNode => quirks.carries_dns = true,
             Fault::Hung => quirks.hung = true,
             Fault::WrongBmc | Fault::ShiftedRow | Fault::BmcMakers | Fault::Cluster(_) => {}
         }

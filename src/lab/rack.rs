@@ -61,6 +61,12 @@ pub struct Quirks {
     pub bmc_wedges: bool,
     /// A boot override that somebody left over: PXE, once.
     pub boot_pxe: bool,
+    /// `postgres` runs there, started by hand.
+    pub stray_container: bool,
+    /// A volume of its RAID controller rebuilds, and does not end.
+    pub volume_rebuilds: bool,
+    /// It has the addresses of every name server that this computer asks.
+    pub carries_dns: bool,
     /// Its root disk is encrypted, and opens by this: `passphrase`, `tpm`.
     pub root: Option<&'static str>,
     /// Its mirror rebuilds, and does not end.
@@ -126,6 +132,7 @@ struct Machine {
     /// Accepted verbs that take effect at an instant.
     pending: Vec<(Instant, String)>,
     running: Vec<String>,
+    fixed: Vec<String>,
     last_reset: String,
     flash: Flash,
     boot_override: BootOverride,
@@ -149,6 +156,8 @@ pub struct Seen {
     pub last_reset: String,
     pub services: Vec<(String, bool)>,
     pub running: Vec<String>,
+    /// What belongs to the machine itself: nothing is lost with it.
+    pub fixed: Vec<String>,
     pub boot_override: BootOverride,
     pub light: bool,
     pub events: EventLog,
@@ -231,6 +240,7 @@ impl Rack {
             up_since: now.checked_sub(Duration::from_secs(3600)).unwrap_or(now),
             pending: Vec::new(),
             running: Vec::new(),
+            fixed: Vec::new(),
             last_reset: stamp(),
         };
         let machines = specs.into_iter().map(|s| (s.name.clone(), machine(s))).collect();
@@ -345,6 +355,13 @@ impl Rack {
         }
     }
 
+    /// What a cluster server runs there that stays.
+    pub fn set_fixed(&self, name: &str, what: Vec<String>) {
+        if let Some(machine) = self.state().machines.get_mut(name) {
+            machine.fixed = what;
+        }
+    }
+
     /// A service on the host is started or stopped (over SSH).
     pub fn set_service(&self, name: &str, service: &str, active: bool) {
         if let Some(machine) = self.state().machines.get_mut(name) {
@@ -398,6 +415,7 @@ impl Machine {
             last_reset: self.last_reset.clone(),
             services: self.spec.services.iter().map(|s| (s.clone(), !missing(s))).collect(),
             running: self.running.clone(),
+            fixed: self.fixed.clone(),
             flash: self.flash.clone(),
             scale,
             boot_override: self.boot_override.clone(),

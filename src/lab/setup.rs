@@ -179,13 +179,14 @@ fn inventory_text(order: &Order, nodes: &[(String, &'static Kind)], clusters: &s
         text += &format!(
             "[[nodes]]\nname = \"{name}\"\ncluster = \"{}\"\nlabels = {{ rack = \"r{}\" }}\n\
              bmc.redfish = {{ url = \"https://{}\" }}\nbmc.ipmi = {{ host = \"{}\", port = {} }}\n\
-             host.ssh = {{ host = \"127.0.0.1\", port = {} }}\n\n",
+             host.ssh = {{ host = \"127.0.0.1\", port = {} }}\n{}\n",
             kind.cluster,
             i / 4 + 1,
             bmc.bmc,
             bmc.ipmi.ip(),
             bmc.ipmi.port(),
-            host.ssh.port()
+            host.ssh.port(),
+            if i == 1 && order.faults.contains(&Fault::DnsOnNode) { "carries = [\"dns\"]\n" } else { "" }
         );
     }
     text + &format!("[[checks]]\nat = \"booted\"\nsystemd = {{ active = [\"multipathd\", \"{}\"] }}\n", faults::SERVICE)

@@ -19,3 +19,16 @@ impl DataStore {
         self.refuses.is_empty() && self.rebuilding.is_empty()
     }
 }
+
+/// The kind of a volume of a RAID controller.
+pub const HARDWARE_RAID: &str = "hardware raid";
+
+/// RAID controllers and their volumes, as one witness tells them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Raid {
+    pub volumes: Vec<DataStore>,
+    /// Controllers that told of their volumes, also of none.
+    pub told: usize,
+    /// Controllers that are there and told nothing: which, and why.
+    pub unread: Vec<String>,
+}

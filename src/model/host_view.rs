@@ -25,6 +25,9 @@ pub struct HostView {
     /// What the second witness of emptiness sees: qemu processes, logged-in people.
     #[serde(default)]
     pub guests: Vec<String>,
+    /// Containers, by any runtime that is there: `pod shop/cart-7d9f`, `container postgres`. Names only.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub containers: Vec<String>,
     #[serde(default)]
     pub people: Vec<String>,
     /// SHA256 fingerprint of the SSH host key that answered.

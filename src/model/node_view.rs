@@ -55,6 +55,20 @@ pub enum How {
     Stop,
 }
 
+/// What the cluster knows besides of the machine and of what is on it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Here {
+    /// IP addresses by which it knows the node. No proof of who that is: what is reached there goes away with the node.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub addresses: Vec<String>,
+    /// Pods that belong to the node itself and stay: `kube-system/cni-x7x2k`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stays: Vec<String>,
+    /// System UUIDs of the virtual machines on it, where it says them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub guest_uuids: Vec<String>,
+}
+
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct NodeView {
     pub identity: Identity,
@@ -88,6 +102,8 @@ pub struct NodeView {
     /// For the plan: `largest grace period 600 s (shop/ledger-0)`, `PodDisruptionBudget …`.
     #[serde(default)]
     pub notes: Vec<String>,
+    #[serde(default)]
+    pub here: Here,
 }
 
 /// A node in the cluster's own list, in the inventory or not: what limits count.

@@ -77,6 +77,11 @@ pub struct Difference {
 
 /// `*` stands for anything, also nothing. A pattern without `:` is a category.
 pub fn matches(pattern: &str, id: &str) -> bool {
+    if pattern.contains(':') { matches_word(pattern, id) } else { matches_word(pattern, id.split(':').next().unwrap_or_default()) }
+}
+
+/// The same over one word as it stands.
+pub fn matches_word(pattern: &str, word: &str) -> bool {
     fn glob(p: &[u8], t: &[u8]) -> bool {
         // Iterative, so that a pattern of many stars stays cheap.
         let (mut pi, mut ti, mut star, mut mark) = (0, 0, None, 0);
@@ -92,7 +97,7 @@ pub fn matches(pattern: &str, id: &str) -> bool {
         }
         p[pi..].iter().all(|c| *c == b'*')
     }
-    if pattern.contains(':') { glob(pattern.as_bytes(), id.as_bytes()) } else { glob(pattern.as_bytes(), id.split(':').next().unwrap_or_default().as_bytes()) }
+    glob(pattern.as_bytes(), word.as_bytes())
 }
 
 /// Pure: what came back otherwise than it went. `accepted` are items that a person accepted at a release.

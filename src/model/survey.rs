@@ -79,6 +79,15 @@ pub struct AtPower {
     /// None: the BMC has no such thing, or does not say.
     pub boot: Option<BootOverride>,
     pub refused: Vec<Refused>,
+    /// What the run needs and the node carries, and where else that answers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub carries: Vec<String>,
+    /// Containers on the host that nobody knows.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub strays: Vec<String>,
+    /// RAID controllers of which nobody can say how their volumes are.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unread: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

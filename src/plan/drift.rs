@@ -57,6 +57,8 @@ fn node(name: &NodeName, before: &PlannedNode, now: &PlannedNode) -> Vec<String>
         ("its pins", before.trust == now.trust),
         ("the identity values it shares with others", before.shared == now.shared),
         ("how its root disk unlocks", before.unlock == now.unlock),
+        ("the containers that belong to it", before.known_containers == now.known_containers),
+        ("what it carries", before.carries == now.carries),
         ("its checks", before.checks == now.checks),
         ("what an earlier run left on it", before.inherits == now.inherits),
     ];

@@ -2,7 +2,7 @@
 use super::{EVACUATE, Limits, NO_CLUSTER, OnFailure, Plan, PlannedCheck, PlannedNode, PlannedSeat, Window};
 use crate::{
     inventory::Inventory,
-    model::{ClusterName, Loan, NodeName, Relax, RunId, Setting, Span, Survey, TimeScale, Timestamp, Trust},
+    model::{Carried, ClusterName, Loan, NodeName, Relax, RunId, Setting, Span, Survey, TimeScale, Timestamp, Trust},
     playbook::{self, Playbook},
 };
 use serde_json::Value;
@@ -40,7 +40,9 @@ pub struct NodeInput {
     pub trust: Trust,
     pub checks: Vec<PlannedCheck>,
     /// What the run itself may need: `dns`, `cluster-api`. Goes last.
-    pub carries: BTreeSet<String>,
+    pub carries: BTreeSet<Carried>,
+    /// Containers that belong to the machine.
+    pub known_containers: Vec<String>,
     /// How its root disk unlocks, in words.
     pub unlock: Option<String>,
     /// By a person, for this node in this command; never from a file.
@@ -95,8 +97,9 @@ impl From<&PlannedNode> for NodeInput {
             host: planned.host.clone(),
             trust: planned.trust.clone(),
             checks: planned.checks.clone(),
-            carries: BTreeSet::new(),
+            carries: planned.carries.clone(),
             unlock: planned.unlock.clone(),
+            known_containers: planned.known_containers.clone(),
             relaxed: planned.relaxed.clone(),
         }
     }
@@ -115,6 +118,7 @@ impl NodeInput {
             checks: entry.checks.iter().map(|c| PlannedCheck { at: c.at.clone(), check: c.setting.clone() }).collect(),
             carries: entry.carries.iter().cloned().collect(),
             unlock: entry.unlock.clone(),
+            known_containers: entry.known_containers.clone(),
             relaxed: BTreeSet::new(),
         })
     }

@@ -50,7 +50,9 @@ fn plan(input: &Input<'_>, world: &World<'_>, cluster: &ClusterName, selected: &
             }
         }
     }
-    let waves = order::waves(&taken.iter().map(|(name, (node, ..))| (name.clone(), *node)).collect(), &playbook.limits);
+    let carry = |name: &NodeName| input.survey.nodes.get(name).is_some_and(|seen| !seen.at_power.carries.is_empty());
+    let last = taken.iter().filter(|(name, (node, ..))| !node.carries.is_empty() || carry(name)).map(|(name, _)| name.clone()).collect();
+    let waves = order::waves(&taken.iter().map(|(name, (node, ..))| (name.clone(), *node)).collect(), &last, &playbook.limits);
     let nodes = taken.into_iter().map(|(name, (node, due, chain))| {
         let seen = &input.survey.nodes[&name];
         let history = input.history.get(&name).cloned().unwrap_or_default();
@@ -70,6 +72,8 @@ fn plan(input: &Input<'_>, world: &World<'_>, cluster: &ClusterName, selected: &
             resets_today: history.resets_today,
             relaxed: node.relaxed.clone(),
             unlock: node.unlock.clone(),
+            known_containers: node.known_containers.clone(),
+            carries: node.carries.clone(),
             expect: evidence::expect(seen, &chain, playbook),
         };
         (name, planned)
@@ -125,9 +129,10 @@ fn choose(input: &Input<'_>, world: &World<'_>, name: &NodeName, node: &NodeInpu
         let what = format!("{name} was reset {} times within 24 hours, limit {limit} (max_resets)", history.resets_today);
         return Err(refused(Fault::new(FaultKind::Unwilling, what).next("find out why it needs that many, or wait")));
     }
-    if !node.carries.is_empty() {
-        let carried = node.carries.iter().cloned().collect::<Vec<_>>().join(", ");
-        verdict.notes.push(Note { node: Some(name.clone()), text: format!("carries {carried}: goes last"), remedy: None, stops: false });
+    let found = input.survey.nodes.get(name).map(|seen| seen.at_power.carries.as_slice()).unwrap_or_default();
+    let said = || node.carries.iter().map(|carried| carried.name.clone()).collect();
+    for carried in if found.is_empty() { said() } else { found.to_vec() } {
+        verdict.notes.push(Note { node: Some(name.clone()), text: format!("goes last: it carries {carried}"), remedy: None, stops: false });
     }
     Ok((due, verdict))
 }

@@ -1,6 +1,6 @@
 //! The frozen decision for one cluster: everything the engine needs, nothing it has to look up. Pure.
 //! `BTreeMap` and `Vec` only, so that its bytes are stable and its digest means something.
-use crate::model::{ClusterName, Fault, Identity, Loan, NodeName, Relax, RunId, Setting, Skip, Span, TimeScale, Timestamp, Trust};
+use crate::model::{Carried, ClusterName, Fault, Identity, Loan, NodeName, Relax, RunId, Setting, Skip, Span, TimeScale, Timestamp, Trust};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -140,6 +140,12 @@ pub struct PlannedNode {
     /// The inventory's word on how its root disk unlocks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unlock: Option<String>,
+    /// Containers that belong to the machine and stay.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub known_containers: Vec<String>,
+    /// What it carries that the run needs.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub carries: BTreeSet<Carried>,
     pub expect: Expect,
 }
 

@@ -1,7 +1,7 @@
 //! Who goes when: canaries first, then wave by wave, and last what carries something the run itself needs.
 use super::{Input, Limits, NodeInput, Refusal};
 use crate::model::{Fault, FaultKind, NodeName};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Every selected node has each label of `within`: without it nobody knows with whom it may be out.
 pub fn labelled(input: &Input<'_>) -> Vec<Refusal> {
@@ -17,9 +17,9 @@ pub fn labelled(input: &Input<'_>) -> Vec<Refusal> {
 }
 
 /// The wave of each node, from 1. Nodes that may not be out at one time are never in one wave.
-pub fn waves(nodes: &BTreeMap<NodeName, &NodeInput>, limits: &Limits) -> BTreeMap<NodeName, u32> {
+pub fn waves(nodes: &BTreeMap<NodeName, &NodeInput>, last: &BTreeSet<NodeName>, limits: &Limits) -> BTreeMap<NodeName, u32> {
     let group = |node: &NodeInput| limits.within.iter().map(|label| node.labels.get(label).cloned()).collect::<Vec<_>>();
-    let mut order: Vec<_> = nodes.iter().map(|(name, node)| ((!node.carries.is_empty(), group(node)), name)).collect();
+    let mut order: Vec<_> = nodes.iter().map(|(name, node)| ((last.contains(name), group(node)), name)).collect();
     order.sort();
     let canaries = limits.canary as usize;
     let mut wave = 0;

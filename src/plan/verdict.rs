@@ -237,6 +237,12 @@ impl<'a> World<'a> {
                         ..note(name, format!("logged in: {}", view.people.join(", ")))
                     });
                 }
+                if let (Some(stray), true) = (seen.at_power.strays.first(), self.powers) {
+                    let what = format!("{} runs on {name}, and no cluster knows it", seen.at_power.strays.join(", "));
+                    let word = stray.split_once(' ').map_or(stray.as_str(), |(_, word)| word);
+                    let next = format!("stop it, or, if it belongs to the machine, name it in the inventory: known_containers = [\"{word}\"]");
+                    return vec![Fault::new(FaultKind::Unwilling, what).next(next)];
+                }
                 if only_bare && !view.guests.is_empty() {
                     let what = format!("{name} is not empty, and no cluster can empty it: {}", view.guests.join(", "));
                     return vec![Fault::new(FaultKind::Unwilling, what).next("stop or move these by hand")];

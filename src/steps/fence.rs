@@ -112,7 +112,7 @@ impl Step for Fence {
             if let Some(next) = self.sent(cx, past, ResetType::ForceOff, now) {
                 return Ok(next);
             }
-            let permit = match cx.fencing(&mut seen).await {
+            let permit = match cx.fencing(&seen).await {
                 Ok(permit) => permit,
                 Err(fault) => return Ok(waits_or_holds(fault)),
             };

@@ -113,12 +113,16 @@ impl Cx {
     }
     fn witnesses(&self) -> readings::Witnesses<'_> {
         let clusters = self.seats.iter().map(|s| (s.cluster.clone(), s.node.clone(), s.driver.clone())).collect();
-        readings::Witnesses { bmc: self.bmc.as_ref(), clusters, host: self.host.as_deref() }
+        readings::Witnesses { bmc: self.bmc.as_ref(), clusters, host: self.host.as_deref(), net: self.net.as_ref() }
     }
     /// The right to cut a dead node off.
-    pub async fn fencing(&self, readings: &mut Readings) -> Result<Permit, Fault> {
-        readings.moment = Some(moment::read(&self.witnesses()).await);
+    pub async fn fencing(&self, readings: &Readings) -> Result<Permit, Fault> {
+        // Nothing of the moment is asked: what hangs would only make the readings old.
         guards::fencing(&self.node, readings)
+    }
+    /// What BMC and host say of hardware RAID.
+    pub async fn raids(&self) -> guards::storage::Raids {
+        moment::raids(Some(self.bmc.as_ref()), self.host.as_deref()).await
     }
     /// What each cluster says of the stores it knows on this node.
     pub async fn stores(&self) -> Vec<(ClusterName, Result<Vec<DataStore>, Fault>)> {
@@ -126,12 +130,17 @@ impl Cx {
     }
     /// The right to reset the BMC itself.
     pub async fn restart_of_bmc(&self, wedged: bool, readings: &mut Readings) -> Result<Permit, Fault> {
-        readings.moment = Some(moment::read(&self.witnesses()).await);
+        readings.moment = Some(moment::read(&self.witnesses(), &self.node, readings).await);
         guards::restart_of_bmc(&self.node, wedged, readings)
     }
     /// The right to one verb, from these readings and from what only counts at the moment of power.
     pub async fn permit(&self, verb: ResetType, readings: &mut Readings) -> Result<Permit, Fault> {
-        readings.moment = Some(moment::read(&self.witnesses()).await);
+        readings.moment = Some(moment::read(&self.witnesses(), &self.node, readings).await);
+        if readings.read_at.elapsed() > guards::FRESH / 2 {
+            // A slow BMC has told of its storage meanwhile: what was read before that is old.
+            let again = readings::read(&self.witnesses(), &self.ask, &self.pins, readings.carried_host.clone()).await;
+            *readings = Readings { moment: readings.moment.take(), started: std::mem::take(&mut readings.started), ..again };
+        }
         guards::permit(&self.node, verb, readings)
     }
 }

@@ -40,7 +40,7 @@ impl Step for Settle {
                 Some(host) => Some(host.look().await?),
                 None => None,
             };
-            if let Err(fault) = storage::judge(&cx.node, &cx.stores().await, host.as_ref()) {
+            if let Err(fault) = storage::judge(&cx.node, &cx.stores().await, host.as_ref(), &cx.raids().await) {
                 return Ok(Next::Wait(vec![Blocker::new("storage", fault.to_string())]));
             }
         }

@@ -4,11 +4,12 @@ use crate::{
         bmc::Bmc,
         cluster::{Ask, Cluster},
         host::Host,
+        net::Net,
     },
     due::{Due, DueAnswer, DueProbe, Served},
-    guards::{Own, boot_order, branch, moment, storage, unlock},
+    guards::{Own, Through, boot_order, branch, carries, empty, moment, storage, unlock},
     model::{
-        AtPower, Blocker, Boot, BootOverride, ClusterName, ClusterSurvey, DueSeen, Fault, FaultKind, HostView, How, LeaseAnswer, NodeName, NodeSurvey,
+        AtPower, Blocker, Boot, BootOverride, Carried, ClusterName, ClusterSurvey, DueSeen, Fault, FaultKind, HostView, How, LeaseAnswer, NodeName, NodeSurvey,
         NodeView, Refused, Relax, Survey, Timestamp, WaySeen,
     },
 };
@@ -44,6 +45,10 @@ pub struct Doors {
     pub looked_at: Arc<AtomicUsize>,
     /// Where this process runs.
     pub own: Own,
+    /// A run will touch power: how hardware RAID is costs a small BMC some requests.
+    pub raids: bool,
+    /// For asking whether what a node carries answers from elsewhere; none: nobody asks.
+    pub net: Option<Arc<dyn Net>>,
     /// When runs of this store last served the nodes; none: nobody looked.
     pub served: Option<BTreeMap<NodeName, Timestamp>>,
 }
@@ -57,6 +62,10 @@ pub struct NodeDoors {
     pub host: Option<Result<Arc<dyn Host>, Fault>>,
     /// The inventory's word on how its root disk unlocks.
     pub unlock: Option<String>,
+    /// Containers that belong to the machine.
+    pub known_containers: Vec<String>,
+    /// What it carries that the run needs, as the inventory says.
+    pub carries: BTreeSet<Carried>,
 }
 
 impl NodeDoors {
@@ -99,6 +108,7 @@ pub struct Reason {
 }
 
 pub async fn take(at: Timestamp, doors: &Doors, due: &[Reason], ask: &Ask) -> Survey {
+    let through = &through(doors);
     let clusters = join_all(doors.clusters.iter().map(|(name, driver)| async move { (name.clone(), cluster(name, driver.as_ref()).await) }));
     let free = Semaphore::new(CONNECTIONS);
     // Boxed: the future of a node holds those of every driver it asks, and there are many.
@@ -106,7 +116,7 @@ pub async fn take(at: Timestamp, doors: &Doors, due: &[Reason], ask: &Ask) -> Su
         let free = &free;
         Box::pin(async move {
             let _held = free.acquire_many(node.connections()).await.expect("BUG: the connections of a survey are never closed");
-            let seen = look(name, node, doors, at, due, ask).await;
+            let seen = look(name, node, doors, through, at, due, ask).await;
             doors.looked_at.fetch_add(1, Ordering::Relaxed);
             (name.clone(), seen)
         })
@@ -114,6 +124,17 @@ pub async fn take(at: Timestamp, doors: &Doors, due: &[Reason], ask: &Ask) -> Su
     let nodes = nodes.buffer_unordered(CONNECTIONS).collect::<BTreeMap<_, _>>();
     let (clusters, nodes) = futures::join!(clusters, nodes);
     Survey { at, clusters: clusters.into_iter().collect(), nodes }
+}
+
+/// The BMCs of all nodes, by their addresses: what is reached through a node is one of them.
+fn through(doors: &Doors) -> Through {
+    let mut all: BTreeMap<IpAddr, BTreeSet<String>> = BTreeMap::new();
+    for (name, node) in &doors.nodes {
+        for ip in node.bmc.iter().flat_map(|door| &door.addresses) {
+            all.entry(ip.to_canonical()).or_default().insert(format!("the BMC of {name}"));
+        }
+    }
+    Arc::new(all)
 }
 
 /// Before an admission: who is out of service besides `leave_out` (this run's own nodes, by their names in the cluster), and how many there are in all.
@@ -158,7 +179,7 @@ async fn cluster(name: &ClusterName, driver: Result<&Arc<dyn Cluster>, &Fault>) 
     ClusterSurvey { what: reached.what, members, lease: reached.lease, held_by, took_ms: ms(begun), missing_rights: reached.missing_rights, warnings }
 }
 
-async fn look(name: &NodeName, node: &NodeDoors, doors: &Doors, now: Timestamp, due: &[Reason], ask: &Ask) -> NodeSurvey {
+async fn look(name: &NodeName, node: &NodeDoors, doors: &Doors, through: &Through, now: Timestamp, due: &[Reason], ask: &Ask) -> NodeSurvey {
     let clusters = &doors.clusters;
     // What boots next is a question to one of them: the first, unless it is dead.
     let bmc = join_all(node.bmc.iter().enumerate().map(|(nth, door)| way(door, nth == 0)));
@@ -193,7 +214,7 @@ async fn look(name: &NodeName, node: &NodeDoors, doors: &Doors, now: Timestamp, 
     let view = host.as_ref().and_then(|h| h.as_ref().ok());
     let served = doors.served.as_ref().map(|all| Served { now, last: all.get(name).copied() });
     let due = reasons(name, node, &bmc, view, served, due).await;
-    let at_power = at_power(name, node, doors, &clusters, view, (&bmc, boots)).await;
+    let at_power = at_power(name, node, doors, through, &clusters, view, (&bmc, boots)).await;
     if let Some(Ok(host)) = &node.host {
         host.close().await;
     }
@@ -207,6 +228,7 @@ async fn at_power(
     name: &NodeName,
     node: &NodeDoors,
     doors: &Doors,
+    through: &Through,
     seen: &[(ClusterName, Result<NodeView, Fault>)],
     host: Option<&HostView>,
     (ways, boots): (&[WaySeen], Vec<Option<BootSeen>>),
@@ -222,25 +244,45 @@ async fn at_power(
     };
     let seats: Vec<_> = node.seats.iter().filter_map(|(c, here)| Some((c.clone(), here.clone(), doors.clusters.get(c)?.as_ref().ok()?.clone()))).collect();
     let stores = async { tokio::time::timeout(LIMIT, moment::stores(&seats)).await.unwrap_or_default() };
-    let (boot, stores) = futures::join!(boot, stores);
+    let raids = async {
+        let ssh = node.host.as_ref().and_then(|h| h.as_ref().ok()).filter(|_| host.is_some());
+        match doors.raids {
+            true => moment::raids(bmc.map(AsRef::as_ref), ssh.map(AsRef::as_ref)).await,
+            false => storage::Raids::default(),
+        }
+    };
     let views = || seen.iter().filter_map(|(_, view)| view.as_ref().ok());
+    let told = views().flat_map(|v| v.here.addresses.iter().chain(&v.identity.addresses));
+    let own = carries::reachable(told.chain(host.into_iter().flat_map(|h| &h.identity.addresses)));
+    let needed = async {
+        let Some(net) = &doors.net else { return Vec::new() };
+        let asked =
+            carries::Asked { node: name, net: net.as_ref(), own: &own, carries: &node.carries, resolvers: &doors.own.resolvers, through, clusters: &seats };
+        tokio::time::timeout(LIMIT, carries::read(&asked)).await.unwrap_or_default()
+    };
+    let (boot, stores, needed, raids) = futures::join!(boot, stores, needed, raids);
     let boots = views().filter_map(|v| match &v.boot {
         Some(Boot::Id(id)) => Some(id),
         _ => None,
     });
     let bmcs = ways.iter().filter_map(|way| way.seen.as_ref().ok()).map(|b| &b.identity);
     let identities = views().map(|v| &v.identity).chain(host.map(|h| &h.identity)).chain(bmcs);
+    let guests = host.into_iter().flat_map(|h| &h.guest_uuids).chain(views().flat_map(|v| &v.here.guest_uuids));
     let judged = [
-        (None, branch::sits_on(name, &doors.own, boots.chain(host.map(|h| &h.boot_id)), identities, host.into_iter().flat_map(|h| &h.guest_uuids))),
-        (Some(Relax::Storage), storage::judge(name, &stores, host)),
+        (None, branch::sits_on(name, &doors.own, boots.chain(host.map(|h| &h.boot_id)), identities, guests)),
+        (None, carries::judge(name, &needed)),
+        (Some(Relax::Storage), storage::judge(name, &stores, host, &raids)),
         (Some(Relax::BootOrder), unlock::judge(name, host, node.unlock.as_deref())),
     ];
     let override_left = boot.as_ref().and_then(|boot| boot_order::judge(name, boot, host).err());
     let clears = boot.as_ref().is_some_and(|boot| boot.as_ref().is_ok_and(|seen| !seen.is_off()));
     let override_left = override_left.map(|fault| Refused { relax: Some(Relax::BootOrder), fault, clears });
     AtPower {
-        stores: storage::seen(&stores, host).into_iter().cloned().collect(),
+        stores: storage::seen(&stores, host, &raids).into_iter().cloned().collect(),
         boot: boot.and_then(Result::ok),
+        carries: carries::shown(&needed),
+        unread: raids.unread(),
+        strays: host.map(|host| empty::strays(host, seen, &node.known_containers)).unwrap_or_default(),
         refused: judged
             .into_iter()
             .filter_map(|(relax, judged)| judged.err().map(|fault| Refused { relax, fault, clears: false }))

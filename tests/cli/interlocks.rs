@@ -1,4 +1,4 @@
-//! 14 to 17 of safety.md on the lab: each is seen before anything is touched, names its object, and says what to type next.
+//! 2 and 14 to 17 of safety.md on the lab: each is seen before anything is touched, names its object, and says what to type next.
 use crate::rig::{Lab, text};
 use std::{fs, thread};
 
@@ -30,7 +30,26 @@ fn inv_14_to_16_what_stands_against_power_is_refused_before_the_node_is_touched(
     thread::scope(|scope| {
         scope.spawn(|| refused("raid-rebuilding", &["mdraid md0", "1 of its 2 disks are missing"]));
         scope.spawn(|| refused("self-on-node", &["pitstop itself runs on edge-02", "another machine than edge-02"]));
+        scope.spawn(|| {
+            let lab = Lab::start(3, &["hw-raid-rebuilding"]);
+            let said = lab.ask(&["run", "reboot", "edge-02"]).ends(4);
+            said.says("hardware raid OS of LAB RAID 9 does not bear losing edge-02");
+            said.says("its health is Warning");
+            said.says("next:");
+            assert_eq!((lab.rack().verbs("edge-02"), lab.rack().service("edge-02")), (vec![], None), "never touched");
+            // Its neighbour's volume is well, and was asked.
+            lab.ask(&["plan", "reboot", "edge-01"]).ends(0).says("hardware raid");
+        });
+        scope.spawn(|| {
+            let lab = refused("stray-container", &["container postgres runs on edge-02", "known_containers"]);
+            let path = lab.path("inventory/rack.toml");
+            let plain = fs::read_to_string(&path).unwrap();
+            fs::write(&path, plain.replace("name = \"edge-02\"\n", "name = \"edge-02\"\nknown_containers = [\"postgr*\"]\n")).unwrap();
+            lab.ask(&["run", "reboot", "edge-02"]).ends(0);
+            assert_eq!(lab.rack().boots("edge-02").len(), 1);
+        });
         scope.spawn(how_the_root_disk_unlocks);
+        scope.spawn(what_a_node_carries);
         scope.spawn(|| {
             let lab = refused("boot-override-pxe", &["Pxe (Once)", "--clear-boot-override"]);
             // On request it is put aside through the ledger and given back as it was; the machine boots its disk.
@@ -94,4 +113,19 @@ fn inv_16_a_sealed_root_disk_gets_no_firmware_until_the_playbook_names_the_re_se
     lab.ask(&["--playbooks", "playbooks", "plan", "mine", "edge-02"]).ends(0).says("unlocks by TPM");
     // A reset alone leaves the seal as it is.
     lab.ask(&["plan", "reboot", "edge-02"]).ends(0);
+}
+
+/// Refused while nothing else answers; with another instance it goes last, and another one that has died refuses it again.
+fn what_a_node_carries() {
+    let lab = refused("dns-on-node", &["edge-02 carries what the run needs, and no other instance answers", "name = \"dns\""]);
+    let path = lab.path("inventory/rack.toml");
+    let plain = fs::read_to_string(&path).unwrap();
+    let another = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let place = format!("carries = [{{ name = \"dns\", tcp = \"{}\" }}]", another.local_addr().unwrap());
+    fs::write(&path, plain.replace("carries = [\"dns\"]", &place)).unwrap();
+    lab.ask(&["plan", "reboot", "edge-02"]).ends(0).says("goes last: it carries dns; another answers: 127.0.0.1:");
+    lab.ask(&["run", "reboot", "edge-02"]).ends(0);
+    assert_eq!(lab.rack().boots("edge-02").len(), 1);
+    drop(another);
+    lab.ask(&["plan", "reboot", "edge-02"]).ends(4).says("no other instance answers");
 }

@@ -88,7 +88,7 @@ systemd.active = ['a', 'b']
     assert_eq!((node.bmc_host.as_str(), node.shared_nic), ("edge-02-bmc.example", true));
     let host = &node.host.as_ref().unwrap().body;
     assert_eq!((&host["host"], &host["user"], &host["key"]["file"]), (&"192.0.2.02".into(), &"ops".into(), &"~/.ssh/id".into()));
-    assert_eq!((node.carries.as_slice(), node.unlock.as_deref(), node.defined_at.as_str()), (&["dns".to_string()][..], Some("tang"), "a.toml:20:1"));
+    assert_eq!((node.carries.as_slice(), node.unlock.as_deref(), node.defined_at.as_str()), (&["dns".to_string().into()][..], Some("tang"), "a.toml:20:1"));
     let checks: Vec<_> = node.checks.iter().map(|c| (c.at.as_str(), c.setting.kind.as_str())).collect();
     assert_eq!(checks, [("booted", "http"), ("settled", "systemd")]);
     assert_eq!(node.checks[0].setting.body["url"], "http://edge-02.example/02");
@@ -190,7 +190,7 @@ fn nodes() {
     check(
         &with_node(&format!("{NODE}colour = 'red'\nlabels = {{ rack = 1, name = 'x' }}\ncarries = 'dns'\n")),
         &[
-            "10:1: unknown key `colour`; known: name, cluster, cluster_node, labels, bmc, host, carries, unlock, identity",
+            "10:1: unknown key `colour`; known: name, cluster, cluster_node, labels, bmc, host, carries, unlock, known_containers, identity",
             "11:19: a label is a string, not an integer",
             "11:22: `name` cannot be a label: every node has a name that selectors know",
         ],
@@ -239,7 +239,10 @@ fn defaults() {
     );
     check(
         "[defaults]\nname = 'x'\n[defaults.host]\nssh = 7\n",
-        &["2:1: unknown key `name`; known: cluster, cluster_node, labels, carries, unlock, bmc, host", "4:7: [defaults.host.ssh] is a table, not an integer"],
+        &[
+            "2:1: unknown key `name`; known: cluster, cluster_node, labels, carries, unlock, known_containers, bmc, host",
+            "4:7: [defaults.host.ssh] is a table, not an integer",
+        ],
     );
     let made = good(
         "[clusters.x.none]\n[defaults]\ncluster = 'x'\nlabels = { a = '1', b = '2' }\n[defaults.bmc]\nshared_nic = true\nipmi = { host = '{name}.example', username = { env = 'U' }, password = { env = 'P' } }\n[[nodes]]\nname = 'n[1-2]'\nbmc.ipmi = {}\nlabels.b = '3'\n",

@@ -83,6 +83,7 @@ fn node(n: usize) -> NodeInput {
         checks: vec![],
         carries: BTreeSet::new(),
         unlock: None,
+        known_containers: vec![],
         relaxed: BTreeSet::new(),
     }
 }
@@ -112,6 +113,7 @@ pub fn way(n: usize) -> WaySeen {
 
 pub fn seen(n: usize) -> NodeSurvey {
     let view = NodeView {
+        here: Here::default(),
         identity: identity(n),
         boot: Some(Boot::Id(boot(n))),
         ready: true,

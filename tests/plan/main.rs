@@ -237,7 +237,7 @@ fn canaries_go_first_racks_together_and_what_the_run_needs_last() {
     let mut fleet = fleet(6);
     fleet.playbook.limits.within = vec!["rack".into()];
     fleet.playbook.limits.canary = 1;
-    fleet.node(1).carries.insert("dns".into());
+    fleet.node(1).carries.insert("dns".to_string().into());
     // A node that preflight refuses is nobody's canary.
     fleet.seen(2).bmc[0].seen = Err(Fault::new(FaultKind::Unreachable, "silent"));
     let plan = plan(&fleet);

@@ -53,6 +53,16 @@ fn inv_02_a_node_that_takes_work_again_keeps_the_power_on() {
 }
 
 #[test]
+fn inv_02_a_container_that_no_cluster_knows_keeps_the_power_on() {
+    paused(async {
+        let sim = Sim::new(Case { temper: Temper { stray: true, ..Temper::default() }, ..Case::default() });
+        emptied(&sim);
+        let Next::Hold(fault) = reset_looks(&sim).await else { panic!("power goes over a container") };
+        assert!(fault.what.contains("n1: the host still runs container postgres"), "{fault}");
+    });
+}
+
+#[test]
 fn inv_01_a_bmc_that_was_rewired_since_preflight_gets_no_verb() {
     paused(async {
         let sim = Sim::new(Case { temper: Temper { miswired: true, ..Temper::default() }, ..Case::default() });
@@ -65,9 +75,10 @@ fn inv_01_a_bmc_that_was_rewired_since_preflight_gets_no_verb() {
 async fn read(sim: &Sim) -> guards::Readings {
     let cx = sim.cx(&NodeName("n1".into()));
     let clusters = cx.seats.iter().map(|s| (s.cluster.clone(), s.node.clone(), s.driver.clone())).collect();
-    let from = readings::Witnesses { bmc: cx.bmc.as_ref(), clusters, host: cx.host.as_deref() };
+    let from = readings::Witnesses { bmc: cx.bmc.as_ref(), clusters, host: cx.host.as_deref(), net: cx.net.as_ref() };
     let seen = readings::read(&from, &cx.ask, &cx.pins, None).await;
-    guards::Readings { moment: Some(guards::moment::read(&from).await), ..seen }
+    let moment = guards::moment::read(&from, &cx.node, &seen).await;
+    guards::Readings { moment: Some(moment), ..seen }
 }
 
 #[test]

@@ -68,6 +68,8 @@ pub struct Temper {
     pub other_system: bool,
     /// Somebody else's update is live at the BMC of node 1, from and until these seconds of the simulation.
     pub foreign_update: Option<(u64, u64)>,
+    /// A container on node 1 that no cluster knows.
+    pub stray: bool,
     /// What opens node 1's root disk at boot; empty: it is not encrypted.
     pub root_opens_by: Vec<Key>,
 }
@@ -414,6 +416,7 @@ impl Cluster for FakeCluster {
                 let blockers =
                     if temper.stuck && node == "n1" && ours { vec![Blocker::new("shop/n1-0", "PodDisruptionBudget shop/n1 allows none")] } else { vec![] };
                 Ok(NodeView {
+                    here: Here::default(),
                     identity: identity(node),
                     boot: Some(Boot::Id(m.boot_id(node))),
                     ready: m.up(),
@@ -578,6 +581,7 @@ impl Host for FakeHost {
                     identity: Identity { machine_id: Some(format!("{:032x}", 1 + name.len() + usize::from(other))), ..identity(name) },
                     root_fs: Some(if other { "live".into() } else { "root".into() }),
                     system_state: Some("running".into()),
+                    containers: if temper.stray && name == "n1" { vec!["container postgres".into()] } else { vec![] },
                     locks: match name == "n1" && !temper.root_opens_by.is_empty() {
                         true => vec![Lock { device: "/dev/sda3".into(), by: temper.root_opens_by.clone() }],
                         false => vec![],

@@ -2,7 +2,7 @@
 use crate::{
     guards::Permit,
     kinds::Kind,
-    model::{BmcView, BootOverride, BootSetup, Certificate, Connect, Fault, FaultKind, Firmware, Health, LiveTask, LogEntry, ResetType, Task, Update},
+    model::{BmcView, BootOverride, BootSetup, Certificate, Connect, Fault, FaultKind, Firmware, Health, LiveTask, LogEntry, Raid, ResetType, Task, Update},
 };
 use async_trait::async_trait;
 use std::sync::Arc;
@@ -85,6 +85,10 @@ pub trait Bmc: Send + Sync {
     /// Boot order, Secure Boot and BIOS attributes. Reads only; what one part does not say spoils no other.
     async fn boot_setup(&self) -> Result<BootSetup, Fault> {
         Err(cannot(self, "boot order"))
+    }
+    /// Volumes of its RAID controllers. Reads only; `Unable` where it knows no storage.
+    async fn raid(&self) -> Result<Raid, Fault> {
+        Err(cannot(self, "storage"))
     }
     /// Log records after the one with this id, oldest first; None: all. Reads only.
     async fn log_since(&self, _id: Option<&str>) -> Result<Vec<LogEntry>, Fault> {

@@ -2,7 +2,7 @@
 use super::Bmc;
 use crate::{
     guards::Permit,
-    model::{BmcView, BootOverride, BootSetup, Fault, FaultKind, Firmware, Health, LiveTask, LogEntry, ResetType, Task, Update},
+    model::{BmcView, BootOverride, BootSetup, Fault, FaultKind, Firmware, Health, LiveTask, LogEntry, Raid, ResetType, Task, Update},
 };
 use async_trait::async_trait;
 use futures::future::BoxFuture;
@@ -114,6 +114,9 @@ impl Bmc for Ways {
     }
     async fn boot_setup(&self) -> Result<BootSetup, Fault> {
         self.read_setup().await
+    }
+    async fn raid(&self) -> Result<Raid, Fault> {
+        self.read_tasks(|way| way.raid()).await
     }
     async fn log_since(&self, id: Option<&str>) -> Result<Vec<LogEntry>, Fault> {
         self.read(|way| {

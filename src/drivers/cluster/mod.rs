@@ -107,6 +107,14 @@ pub trait Cluster: Send + Sync {
     async fn stores(&self, _node: &str) -> Result<Vec<DataStore>, Fault> {
         Ok(Vec::new())
     }
+    /// The URL of its API. None: it has none. Contacts nothing.
+    async fn api(&self) -> Option<String> {
+        None
+    }
+    /// Addresses on other nodes than this one where the same API may answer too. Reads only.
+    async fn api_elsewhere(&self, _node: &str) -> Result<Vec<String>, Fault> {
+        Ok(Vec::new())
+    }
     /// The act that tells the cluster that a node is off for good, so that its work starts elsewhere; with a loan called `fence`.
     /// None: this system cannot be told.
     fn fenced(&self, _node: &str) -> Option<Act> {

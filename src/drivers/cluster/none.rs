@@ -2,7 +2,7 @@
 use super::{Ask, Cluster, ClusterConfig, Reached};
 use crate::{
     kinds,
-    model::{Act, Connect, Fault, FaultKind, Identity, LeaseAnswer, Loan, Member, NodeView, Repeat},
+    model::{Act, Connect, Fault, FaultKind, Here, Identity, LeaseAnswer, Loan, Member, NodeView, Repeat},
 };
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -52,6 +52,7 @@ impl Cluster for NoCluster {
     }
     async fn look(&self, _: &str, _: &Ask) -> Result<NodeView, Fault> {
         Ok(NodeView {
+            here: Here::default(),
             identity: Identity::default(),
             boot: None,
             ready: true,

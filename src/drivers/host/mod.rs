@@ -1,7 +1,7 @@
 //! The node's operating system. To add a way to reach it: write `<name>.rs` here, then the two lines marked below.
 use crate::{
     kinds::Kind,
-    model::{Command, Connect, Fault, HostKey, HostView, Output},
+    model::{Command, Connect, Fault, HostKey, HostView, Output, Raid},
 };
 use async_trait::async_trait;
 use std::sync::Arc;
@@ -33,6 +33,10 @@ pub trait Host: Send + Sync {
     fn endpoint(&self) -> String;
     /// One command that reads everything of `HostView`. Reads only.
     async fn look(&self) -> Result<HostView, Fault>;
+    /// Volumes of its RAID controllers, as their makers' tools tell them, and controllers that no tool reads. Reads only.
+    async fn raid(&self) -> Result<Raid, Fault> {
+        Ok(Raid::default())
+    }
     /// `Ok` only with a proven exit status.
     async fn exec(&self, command: &Command) -> Result<Output, Fault>;
     async fn close(&self);

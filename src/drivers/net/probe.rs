@@ -1,12 +1,13 @@
 //! The real network: one GET, one connection, each with its limit.
-use super::{HttpAsk, HttpSeen, Net};
+use super::{HttpAsk, HttpSeen, Net, dns};
 use crate::{
     model::{Fault, FaultKind, Span},
     wire,
 };
 use async_trait::async_trait;
 use reqwest::{Client, redirect};
-use tokio::net::TcpStream;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use tokio::net::{TcpStream, UdpSocket};
 
 /// What a check may look for stands at the front; a server that never stops talking is left.
 const LARGEST: usize = 64 << 10;
@@ -52,7 +53,43 @@ impl Net for Probe {
             Err(_) => Err(fault().cause(format!("no answer within {limit}"))),
         }
     }
+
+    async fn addresses(&self, host: &str, limit: Span) -> Result<Vec<IpAddr>, Fault> {
+        let fault = || Fault::new(FaultKind::Unreachable, format!("look up {host}"));
+        match tokio::time::timeout(limit.0, tokio::net::lookup_host((host.trim_matches(['[', ']']), 0))).await {
+            Ok(Ok(all)) => Ok(all.map(|a| a.ip().to_canonical()).collect()),
+            Ok(Err(e)) => Err(fault().caused_by(&e)),
+            Err(_) => Err(fault().cause(format!("no answer within {limit}"))),
+        }
+    }
+
+    async fn dns(&self, server: IpAddr, name: &str, limit: Span) -> Result<(), Fault> {
+        let fault = |why: String| Fault::new(FaultKind::Unreachable, format!("ask the name server {server} for {name}")).cause(why);
+        let id = uuid::Uuid::new_v4().into_bytes();
+        let question = dns::question([id[0], id[1]], name).ok_or_else(|| fault("not a name".into()))?;
+        let any: IpAddr = if server.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+        let asked = async {
+            let socket = UdpSocket::bind((any, 0)).await?;
+            socket.connect((server, DNS_PORT)).await?;
+            socket.send(&question).await?;
+            let mut answer = [0; 512];
+            loop {
+                let length = socket.recv(&mut answer).await?;
+                if let Some(code) = dns::answered(&question, &answer[..length]) {
+                    return Ok::<u8, std::io::Error>(code);
+                }
+            }
+        };
+        match tokio::time::timeout(limit.0, asked).await {
+            Ok(Ok(dns::NO_ERROR | dns::NO_SUCH_NAME)) => Ok(()),
+            Ok(Ok(code)) => Err(fault(format!("it answers with error {code}"))),
+            Ok(Err(e)) => Err(fault(e.to_string())),
+            Err(_) => Err(fault(format!("no answer within {limit}"))),
+        }
+    }
 }
+
+const DNS_PORT: u16 = 53;
 
 #[cfg(test)]
 mod tests {

@@ -190,6 +190,8 @@ impl Control {
             let Some(boot) = up.get(node).filter(|b| self.kubelets.get(node).is_some_and(|k| k.boot == **b)) else { continue };
             let counts = |p: &Value| pod::node(p) == node && pod::phase(p) == "Running" && !pod::fixed(p);
             let running: Vec<String> = store.all("pods").filter(|(_, p)| counts(p)).map(|(k, _)| format!("pod {}/{}", k.namespace, k.name)).collect();
+            let stays = |p: &Value| pod::node(p) == node && pod::phase(p) == "Running" && pod::fixed(p);
+            server.rack.set_fixed(machine, store.all("pods").filter(|(_, p)| stays(p)).map(|(k, _)| format!("pod {}/{}", k.namespace, k.name)).collect());
             let told = (boot.clone(), running);
             if self.placed.get(node) != Some(&told) {
                 server.rack.set_running(machine, told.1.clone());

@@ -53,6 +53,7 @@ pub fn resource(path: &str, seen: &Seen, username: &str, open: &[u64]) -> Option
                 "BootOrder": if seen.flawed(Flaw::BootOrder) { ["Boot0000", "Boot0001"] } else { ["Boot0001", "Boot0000"] },
             },
             "SecureBoot": { "@odata.id": "/redfish/v1/Systems/1/SecureBoot" }, "Bios": { "@odata.id": "/redfish/v1/Systems/1/Bios" },
+            "Storage": { "@odata.id": "/redfish/v1/Systems/1/Storage" },
             "LocationIndicatorActive": seen.light,
             "LogServices": { "@odata.id": "/redfish/v1/Systems/1/LogServices" },
             "Status": { "State": if seen.on { "Enabled" } else { "StandbyOffline" }, "Health": "OK" },
@@ -76,6 +77,30 @@ pub fn resource(path: &str, seen: &Seen, username: &str, open: &[u64]) -> Option
             "@odata.type": "#Bios.v1_2_0.Bios", "Id": "BIOS", "Name": "BIOS Configuration", "AttributeRegistry": "BiosAttributeRegistry.v1_0_0",
             "Attributes": { "BootMode": "Uefi", "ProcCores": 32, "SriovGlobalEnable": "Enabled", "AdminPassword": Value::Null, "AcPwrRecovery": "Last" },
         }),
+        "/redfish/v1/Systems/1/Storage" => collection("StorageCollection", "Storage", &["/redfish/v1/Systems/1/Storage/1"]),
+        "/redfish/v1/Systems/1/Storage/1" => json!({
+            "@odata.type": "#Storage.v1_15_0.Storage", "Id": "1", "Name": "Storage", "Status": healthy,
+            "StorageControllers": [{ "MemberId": "0", "Name": "RAID Controller", "Model": "LAB RAID 9", "SupportedRAIDTypes": ["RAID1"], "Status": healthy }],
+            "Drives": links(&["/redfish/v1/Systems/1/Storage/1/Drives/0", "/redfish/v1/Systems/1/Storage/1/Drives/1"]),
+            "Volumes": { "@odata.id": "/redfish/v1/Systems/1/Storage/1/Volumes" },
+        }),
+        "/redfish/v1/Systems/1/Storage/1/Volumes" => collection("VolumeCollection", "Volumes", &["/redfish/v1/Systems/1/Storage/1/Volumes/1"]),
+        "/redfish/v1/Systems/1/Storage/1/Volumes/1" => {
+            let rebuilds = seen.spec.quirks.volume_rebuilds;
+            json!({
+                "@odata.type": "#Volume.v1_9_0.Volume", "Id": "1", "Name": "OS", "RAIDType": "RAID1",
+                "Status": { "State": "Enabled", "Health": if rebuilds { "Warning" } else { "OK" } },
+                "Operations": if rebuilds { json!([{ "OperationName": "Rebuild", "PercentageComplete": 42 }]) } else { json!([]) },
+            })
+        }
+        "/redfish/v1/Systems/1/Storage/1/Drives/0" | "/redfish/v1/Systems/1/Storage/1/Drives/1" => {
+            let bay = path.rsplit('/').next().unwrap_or_default();
+            let rebuilds = seen.spec.quirks.volume_rebuilds && bay == "1";
+            json!({
+                "@odata.type": "#Drive.v1_18_0.Drive", "Id": bay, "Name": format!("Bay {bay}"), "Status": { "State": "Enabled", "Health": "OK" },
+                "StatusIndicator": if rebuilds { "Rebuild" } else { "OK" },
+            })
+        }
         "/redfish/v1/Managers" => collection("ManagerCollection", "Managers", &["/redfish/v1/Managers/1"]),
         "/redfish/v1/Managers/1" => json!({
             "@odata.type": "#Manager.v1_18_0.Manager", "Id": "1", "Name": "Simulated BMC", "ManagerType": "BMC", "Model": "pitstop lab",

@@ -4,7 +4,26 @@ use crate::lab::rack::{Flaw, Seen};
 pub const TOOLS: [(&str, &[&str]); 2] = [
     (
         include_str!("tools/hardware.sh"),
-        &["lsblk", "ip", "dmidecode", "lspci", "ss", "timedatectl", "efibootmgr", "mokutil", "mount", "dmesg", "cryptsetup", "clevis", "zfs"],
+        &[
+            "lsblk",
+            "ip",
+            "dmidecode",
+            "lspci",
+            "ss",
+            "timedatectl",
+            "efibootmgr",
+            "mokutil",
+            "mount",
+            "dmesg",
+            "cryptsetup",
+            "clevis",
+            "zfs",
+            "storcli64",
+            "ssacli",
+            "crictl",
+            "docker",
+            "podman",
+        ],
     ),
     (include_str!("tools/apt.sh"), &["apt-get"]),
 ];
@@ -47,7 +66,11 @@ pub fn files(seen: &Seen, kernel: &str) -> Vec<(&'static str, String)> {
              NAME=\"nvme1n1\" TYPE=\"disk\" SIZE=\"3840755982336\" SERIAL=\"{serial}-N1\" WWN=\"\" MODEL=\"LAB NVMe\" TRAN=\"nvme\""
             ),
         ),
-        ("out/addr", format!("2: eth0    inet 192.0.2.{octet}/24 brd 192.0.2.255 scope global eth0\n3: eth1    inet 198.51.100.{octet}/24 scope global eth1")),
+        (
+            "out/addr",
+            resolvers(seen)
+                + &format!("2: eth0    inet 192.0.2.{octet}/24 brd 192.0.2.255 scope global eth0\n3: eth1    inet 198.51.100.{octet}/24 scope global eth1"),
+        ),
         ("out/route", format!("default via 192.0.2.1 dev eth0 proto static\n192.0.2.0/24 dev eth0 proto kernel scope link src 192.0.2.{octet}")),
         ("out/dmidecode", format!("# dmidecode 3.4\n\n{dimms}")),
         ("out/lspci", "0000:00:00.0 0600: 8086:2020 (rev 07)\n0000:3b:00.0 0200: 8086:1593 (rev 02)\n0000:3b:00.1 0200: 8086:1593 (rev 02)".to_owned()),
@@ -77,6 +100,36 @@ pub fn files(seen: &Seen, kernel: &str) -> Vec<(&'static str, String)> {
                 _ => "LUKS header information\nVersion:       \t2\n\nTokens:\nDigests:\n  0: pbkdf2".to_owned(),
             },
         ),
+        ("out/crictl", containers(seen)),
+        ("out/docker", if seen.spec.quirks.stray_container { "/ postgres".to_owned() } else { String::new() }),
+        ("out/podman", String::new()),
         ("etc/crypttab", seen.spec.quirks.root.map_or_else(String::new, |_| format!("root UUID={serial}-luks none luks"))),
     ]
+}
+
+/// As `ip -o addr` prints them: the name servers of this computer, on the machine that is to carry them.
+fn resolvers(seen: &Seen) -> String {
+    if !seen.spec.quirks.carries_dns {
+        return String::new();
+    }
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    let text = read("/etc/resolv.conf") + &read("/run/systemd/resolve/resolv.conf");
+    let servers = text
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("nameserver"))
+        .filter_map(|rest| rest.split_whitespace().next()?.parse::<std::net::IpAddr>().ok());
+    let told = |ip: std::net::IpAddr| {
+        if ip.is_ipv4() { format!("3: eth1    inet {ip}/24 scope global eth1\n") } else { format!("3: eth1    inet6 {ip}/64 scope global\n") }
+    };
+    servers.map(told).collect()
+}
+
+/// As `crictl ps -o json` prints them: one container of each pod.
+fn containers(seen: &Seen) -> String {
+    let pods = seen.running.iter().chain(&seen.fixed).filter_map(|what| what.strip_prefix("pod ")?.split_once('/'));
+    let of = |(namespace, name): (&str, &str)| {
+        serde_json::json!({ "state": "CONTAINER_RUNNING", "labels": {
+            "io.kubernetes.container.name": "main", "io.kubernetes.pod.name": name, "io.kubernetes.pod.namespace": namespace } })
+    };
+    serde_json::to_string_pretty(&serde_json::json!({ "containers": pods.map(of).collect::<Vec<_>>() })).expect("BUG: this is JSON")
 }

@@ -14,6 +14,7 @@ impl World<'_> {
         if let Some(lock) = locks().find(|lock| self.breaks_seals && lock.sealed()) {
             faults.push(lock.unsealed_by_firmware(name));
         }
+        notes.extend(seen.at_power.unread.iter().map(|what| note(name, format!("hardware RAID: {what}: how its volumes are is not looked at"))));
         for refused in &seen.at_power.refused {
             match refused.relax {
                 _ if !self.powers => notes.push(note(name, format!("power would be refused: {}", refused.fault))),

@@ -14,6 +14,7 @@ mod retry;
 mod serve;
 mod setup;
 mod shown;
+mod storage;
 mod system;
 mod tasks;
 mod tls;
@@ -24,8 +25,8 @@ use crate::{
     guards::Permit,
     kinds,
     model::{
-        BmcView, BootOverride, BootSetup, Certificate, Connect, Fault, FaultKind, Firmware, Health, LiveTask, LogEntry, NodeName, ResetType, SecretRef, Span,
-        Task, Update,
+        BmcView, BootOverride, BootSetup, Certificate, Connect, Fault, FaultKind, Firmware, Health, LiveTask, LogEntry, NodeName, Raid, ResetType, SecretRef,
+        Span, Task, Update,
     },
 };
 use account::Keys;
@@ -265,6 +266,9 @@ impl Bmc for Redfish {
     async fn set_boot_override(&self, to: &BootOverride) -> Result<(), Fault> {
         self.write_boot(to).await
     }
+    async fn raid(&self) -> Result<Raid, Fault> {
+        self.read_raid().await
+    }
     async fn boot_setup(&self) -> Result<BootSetup, Fault> {
         self.read_setup().await
     }
@@ -329,6 +333,7 @@ pub fn read_anything(body: &[u8]) {
     inventory::firmware("/f", &doc);
     quirks::flashing("/u", &doc);
     setup::read(&doc);
+    storage::read(&doc);
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
 //! What the commands may answer, and what is made of it: pure. What is not said is not known, and what is not known is never good news.
-use crate::model::{Act, Blocker, Boot, Fault, FaultKind, Identity, Loan, LoanId, Member, NodeView, Repeat, Workload};
+use crate::model::{Act, Blocker, Boot, Fault, FaultKind, Here, Identity, Loan, LoanId, Member, NodeView, Repeat, Workload};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -92,6 +92,7 @@ pub fn view(said: &NodeSaid, status: &Status, here: &Workloads) -> NodeView {
     let why = status.why.clone().filter(|w| !w.trim().is_empty());
     let told = why.as_ref().map(|w| format!(": {w}")).unwrap_or_default();
     let mut view = NodeView {
+        here: Here::default(),
         identity: said.identity.clone(),
         boot: status.started.clone().filter(|s| !s.trim().is_empty()).map(Boot::Started),
         ready: status.ready,

@@ -121,6 +121,7 @@ impl Around {
         };
         for (pod, set) in owned.into_iter().filter(|(_, set)| !sets.contains(set)) {
             left.fixed -= 1;
+            left.stays.retain(|stays| *stays != pods::name(pod));
             left.must.push(pod);
             if leaving(pod) {
                 continue;

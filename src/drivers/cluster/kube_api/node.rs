@@ -140,6 +140,16 @@ impl KubeNode {
         let text = |v: &str| Some(v.to_owned()).filter(|v| !v.is_empty());
         Identity { uuid: info.and_then(|i| text(&i.system_uuid)), machine_id: info.and_then(|i| text(&i.machine_id)), ..Identity::default() }
     }
+    /// IP addresses of its status.
+    pub fn reached_at(&self) -> Vec<String> {
+        let all = self.0.status.iter().flat_map(|s| s.addresses.iter().flatten());
+        all.filter(|a| a.type_ == "InternalIP" || a.type_ == "ExternalIP").map(|a| a.address.clone()).collect()
+    }
+    /// Where an API server of the cluster itself usually runs.
+    pub fn is_control_plane(&self) -> bool {
+        let labels = || self.0.metadata.labels.iter().flatten();
+        labels().any(|(key, _)| key == "node-role.kubernetes.io/control-plane" || key == "node-role.kubernetes.io/master")
+    }
     pub fn boot(&self) -> Option<Boot> {
         let id = &self.0.status.as_ref()?.node_info.as_ref()?.boot_id;
         (!id.is_empty()).then(|| Boot::Id(id.clone()))

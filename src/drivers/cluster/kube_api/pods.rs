@@ -15,6 +15,8 @@ pub struct Policy {
 pub struct Left<'a> {
     pub must: Vec<&'a Pod>,
     pub fixed: usize,
+    /// Those that stay, by name.
+    pub stays: Vec<String>,
     pub impossible: Vec<Blocker>,
     pub notes: Vec<String>,
 }
@@ -93,6 +95,7 @@ pub fn classify(pods: &[Pod], policy: Policy) -> Left<'_> {
         // A mirror pod stands for a static one that the kubelet runs by itself; a DaemonSet's tolerates the cordon and would come back at once.
         if belongs(pod).is_some() || label(pod, DRAIN) == Some("skip") {
             left.fixed += 1;
+            left.stays.push(name(pod));
             continue;
         }
         if finished(pod) {

@@ -5,7 +5,7 @@ use super::{
 };
 use crate::{
     drivers::cluster::{Ask, kube_api::*},
-    model::{Act, Blocker, Fault, FaultKind, NodeView, Timestamp, Unmovable, Workload},
+    model::{Act, Blocker, Fault, FaultKind, Here, NodeView, Timestamp, Unmovable, Workload},
 };
 use k8s_openapi::api::core::v1::{Node, Pod};
 use std::{collections::BTreeMap, sync::Mutex};
@@ -155,6 +155,7 @@ impl Kubernetes {
             blockers.extend(attached);
         }
         Ok(NodeView {
+            here: Here { addresses: kube.reached_at(), guest_uuids: guests.uuids, stays: left.stays },
             identity: kube.identity(),
             boot: kube.boot(),
             ready: not_ready.is_empty(),

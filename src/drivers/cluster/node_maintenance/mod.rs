@@ -127,6 +127,15 @@ impl Cluster for NodeMaintenance {
         Ok(nodes.into_iter().map(|n| view::member(&KubeNode(n), &held)).collect())
     }
 
+    async fn api(&self) -> Option<String> {
+        self.api.url().await.ok()
+    }
+    async fn api_elsewhere(&self, node: &str) -> Result<Vec<String>, Fault> {
+        let (nodes, _) = self.api.list::<Node>("list nodes", NODES, None).await?;
+        let others = nodes.into_iter().map(KubeNode).filter(|n| n.name() != node && n.is_control_plane());
+        Ok(others.flat_map(|n| n.reached_at()).collect())
+    }
+
     async fn look(&self, node: &str, ask: &Ask) -> Result<NodeView, Fault> {
         self.view(node, ask).await
     }

@@ -5,7 +5,7 @@ use super::{
 };
 use crate::{
     drivers::cluster::{Ask, kube_api::*},
-    model::{Blocker, Fault, FaultKind, Member, NodeView, Unmovable, Workload, marks},
+    model::{Blocker, Fault, FaultKind, Here, Member, NodeView, Unmovable, Workload, marks},
 };
 use k8s_openapi::api::core::v1::Pod;
 
@@ -148,6 +148,7 @@ impl NodeMaintenance {
             notes.append(&mut left.notes);
         }
         Ok(NodeView {
+            here: Here { addresses: kube.reached_at(), guest_uuids: guests.uuids, stays: left.stays },
             identity: kube.identity(),
             boot: kube.boot(),
             ready: not_ready.is_empty(),

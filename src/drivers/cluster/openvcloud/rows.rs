@@ -41,6 +41,8 @@ pub struct Vm {
     pub cloudspace: Option<i64>,
     pub disks: Vec<i64>,
     pub tags: Vec<String>,
+    /// Its libvirt UUID, where the portal says it: what its DMI says inside.
+    pub uuid: Option<String>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -138,6 +140,7 @@ impl Vm {
             stack: number(&row["stackId"]),
             cloudspace: number(&row["cloudspaceId"]),
             disks: numbers(&row["disks"]),
+            uuid: text(&row["referenceId"]).filter(|id| id.len() == 36),
             tags: text(&row["tags"]).unwrap_or_default().split_whitespace().map(str::to_owned).collect(),
         })
     }

@@ -5,7 +5,7 @@ use super::{
 };
 use crate::{
     drivers::cluster::Ask,
-    model::{Act, Blocker, How, Identity, Member, NodeView, Unmovable, Workload},
+    model::{Act, Blocker, Here, How, Identity, Member, NodeView, Unmovable, Workload},
 };
 use std::collections::BTreeSet;
 
@@ -67,6 +67,7 @@ pub fn view(seen: &Seen, ask: &Ask, leftovers: bool) -> NodeView {
     let stop = ask.how == How::Stop;
     let entered = seen.entered();
     let mut view = NodeView {
+        here: Here::default(),
         identity: identity(&seen.node),
         // OpenvCloud keeps no mark of a boot: the host's own boot id is the proof.
         boot: None,
@@ -86,6 +87,7 @@ pub fn view(seen: &Seen, ask: &Ask, leftovers: bool) -> NodeView {
     view.ready = view.not_ready.is_empty();
     for vm in seen.vms.iter().filter(|vm| vm.runs()) {
         let stuck = (!stop && seen.pinned(vm)).then(|| "has a physical disk in this node: it is never moved".to_owned());
+        view.here.guest_uuids.extend(vm.uuid.clone());
         view.workloads.push(Workload { kind: "vm".into(), name: vm.name.clone(), leaving: vm.status == "MIGRATING", stuck });
     }
     for fw in seen.firewalls.iter().filter(|fw| fw.live.as_deref() != Some("HALTED")) {

@@ -4,7 +4,7 @@ use super::{
     rows::{Cluster, Machine, Mode, Pod, Remediation},
     witness::Kube,
 };
-use crate::model::{Act, Blocker, Identity, Loan, LoanId, Member, NodeView, Repeat, Workload};
+use crate::model::{Act, Blocker, Here, Identity, Loan, LoanId, Member, NodeView, Repeat, Workload};
 use serde_json::json;
 
 /// One look.
@@ -41,6 +41,7 @@ pub fn view(seen: &Seen) -> NodeView {
     let uncordoned = seen.kube.as_ref().is_none_or(|k| !k.cordoned);
     let enabled = mode == Mode::InService && uncordoned;
     let mut view = NodeView {
+        here: Here::default(),
         identity: identity(machine, seen.kube.as_ref()),
         boot: seen.kube.as_ref().and_then(|k| k.boot.clone()),
         ready: false,

@@ -3,7 +3,7 @@ use super::{
     rows::{Key, Line, Machine, Node, Tier, Vm, runs},
     tiers::tiers_not_well,
 };
-use crate::model::{Act, Blocker, Boot, Identity, Loan, LoanId, Member, NodeView, Repeat, Unmovable, Workload};
+use crate::model::{Act, Blocker, Boot, Here, Identity, Loan, LoanId, Member, NodeView, Repeat, Unmovable, Workload};
 use serde_json::json;
 
 /// One look: the node, and what the other tables say.
@@ -98,6 +98,7 @@ pub fn view(seen: &Seen, unmovable: Unmovable) -> NodeView {
     let enabled = !node.maintenance && status != "leavingmaintenance";
     let tiers = tiers_not_well(&seen.tiers);
     let mut view = NodeView {
+        here: Here::default(),
         identity: identity(node),
         boot: node.started.clone().map(Boot::Started),
         ready: false,

@@ -40,6 +40,13 @@ pub fn read(text: &str) -> Result<HostView, String> {
             "mdstat" => mdstat.push(value),
             "zpool" => zpool.push(value),
             "keeps" => view.keeps.extend(keeps(&value).filter(|kind| !view.keeps.contains(kind))),
+            "pod" | "container" => {
+                let named = format!("{name} {value}");
+                // A pod has several containers, and two runtimes may show one.
+                if !value.is_empty() && !view.containers.contains(&named) {
+                    view.containers.push(named);
+                }
+            }
             "boot_next" => view.boot_next = boot_next(&value),
             "luks" | "luks_read" | "token" | "clevis" | "crypttab" | "zfs_root" => crypt.push((name, value)),
             "person" => view.people.extend(some()),
@@ -114,6 +121,7 @@ mod tests {
         uuid=4c4c4544-0051-3010-8052-b4c04f4e4d32\nserial=J4X12S3\nroot_fs=1f0c\ndefault_target=multi-user.target\nkernel=6.1.0-18-amd64\n\
         system_state=running\nmdstat=md0 : active raid1 sda1[0]\nkeeps=4711 ceph-osd\nkeeps=4712 ceph-osd\nboot_next=070000000300\n\
         guest=77 /usr/bin/qemu-system-x86_64 -name guest=web,debug-threads=on -uuid 4c4c4544-0051-3010-8052-b4c04f4e4d32 -object secret,data=abc\nguest=78 qemu-kvm\n\
+        pod=shop/cart-1\npod=shop/cart-1\ncontainer=postgres\n\
         person=root     pts/0        2026-11-21 10:00 (192.0.2.1)\nend=look\n";
 
     #[test]
@@ -124,6 +132,7 @@ mod tests {
         assert_eq!(view.identity.serial.as_deref(), Some("J4X12S3"));
         assert_eq!(view.guests, ["web (pid 77)", "qemu-kvm (pid 78)"]);
         assert_eq!(view.people.len(), 1);
+        assert_eq!(view.containers, ["pod shop/cart-1", "container postgres"]);
         assert_eq!(view.guest_uuids, ["4c4c4544-0051-3010-8052-b4c04f4e4d32"]);
         assert_eq!((view.keeps.as_slice(), view.arrays.len(), view.boot_next.as_deref()), (&["ceph".to_owned()][..], 1, Some("0003")));
         assert_eq!(view.system_state.as_deref(), Some("running"));

@@ -25,14 +25,26 @@ else
     case $name in qemu*) say guest "${pid%/comm} $(tr '\0' ' ' <"/proc/${pid%/comm}/cmdline")" ;; esac
   done
 fi
+# Containers, by each runtime that is there: of a pod its namespace and name. Names only: command lines may hold secrets.
+as_root=
+[ "$(id -u)" = 0 ] || as_root='sudo -n'
+cri=$(command -v crictl || command -v /var/lib/rancher/rke2/bin/crictl)
+[ -n "$cri" ] || { command -v k3s >/dev/null && cri='k3s crictl'; }
+[ -z "$cri" ] || $as_root timeout 10 $cri ps -o json | tr ',{}' '\n\n\n' | awk -F'"' '
+  $2 == "io.kubernetes.pod.name" { name = $4 }
+  $2 == "io.kubernetes.pod.namespace" { space = $4 }
+  name != "" && space != "" { print "pod=" space "/" name; name = space = "" }'
+if command -v docker >/dev/null; then
+  $as_root timeout 10 docker ps --format '{{.Label "io.kubernetes.pod.namespace"}}/{{.Label "io.kubernetes.pod.name"}} {{.Names}}' |
+    awk '$1 == "/" { print "container=" $2; next } $2 != "" { print "pod=" $1 }'
+fi
+command -v podman >/dev/null && $as_root timeout 10 podman ps --format '{{.Names}}' | sed 's/^/container=/'
 cat /proc/mdstat | sed 's/^/mdstat=/'
 zpool status | sed -n 's/^ *\(pool: .*\)/zpool=\1/p; s/^ *\(state: .*\)/zpool=\1/p; s/^ *\(scan: .*\)/zpool=\1/p'
 # Distributed stores keep data here by daemons of these names.
 pgrep -l '^(ceph-osd|longhorn|arakoon|alba|glusterfsd|minio|linstor)' | sed 's/^/keeps=/'
 say boot_next "$(cat /sys/firmware/efi/efivars/BootNext-8be4df61-93ca-11d2-aa0d-00e098032b8c | od -An -tx1 | tr -d ' \n')"
 # How the root disk unlocks: each encrypted device below it, what its header says where that may be read, and crypttab.
-as_root=
-[ "$(id -u)" = 0 ] || as_root='sudo -n'
 source=$(findmnt -n -v -o SOURCE /)
 case $source in
   /dev/*)

@@ -8,11 +8,12 @@ mod locks;
 mod login;
 mod look;
 mod pool;
+mod raid;
 
 use super::{Host, HostConfig};
 use crate::{
     kinds,
-    model::{Command, Connect, Fault, FaultKind, FilePath, HostKey, HostView, Output, SecretRef, Span},
+    model::{Command, Connect, Fault, FaultKind, FilePath, HostKey, HostView, Output, Raid, SecretRef, Span},
 };
 use async_trait::async_trait;
 use connection::{Connection, Kept, Stop};
@@ -168,6 +169,12 @@ impl Host for Ssh {
         }
         let view = look::read(&output.stdout).map_err(invalid)?;
         Ok(HostView { host_key: Some(host_key), ..view })
+    }
+
+    async fn raid(&self) -> Result<Raid, Fault> {
+        let command = Command { line: raid::script(), limit: raid::LIMIT, stdin: None };
+        let (output, _) = self.call(command).await?;
+        Ok(raid::read(&output.stdout))
     }
 
     async fn exec(&self, command: &Command) -> Result<Output, Fault> {

@@ -31,6 +31,8 @@ pub struct Guests {
     pub blockers: Vec<Blocker>,
     pub impossible: Vec<Blocker>,
     pub notes: Vec<String>,
+    /// System UUIDs of the VMs here.
+    pub uuids: Vec<String>,
 }
 
 /// Pods that carry VMs, and the others. One that has ended is what a migration leaves behind.
@@ -59,6 +61,7 @@ pub async fn look(api: &Api, node: &str, launchers: &[Pod], ask: &Ask, hold: Hol
             guests.workloads.push(here);
             continue;
         };
+        guests.uuids.extend(seen.uuid.clone());
         if here.leaving {
             guests.blockers.push(Blocker::new(format!("vm {told}"), "is shutting down"));
         } else if seen.evacuated_from.as_deref() == Some(node) && seen.node == node && seen.strategy.as_deref() != Some("External") {

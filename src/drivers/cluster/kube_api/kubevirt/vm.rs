@@ -41,6 +41,8 @@ pub struct Vm {
     pub failure: Option<String>,
     /// Disks are copied: slow.
     pub copies_disks: bool,
+    /// What its DMI says inside.
+    pub uuid: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -111,6 +113,7 @@ pub async fn read(api: &Api, namespace: &str, name: &str, default: Option<&str>)
         owner,
         failure: Some(state).filter(|s| s["failed"] == true).and_then(|s| text(&s["failureReason"])),
         copies_disks: vmi["status"]["migrationMethod"] == "BlockMigration",
+        uuid: text(&vmi["spec"]["domain"]["firmware"]["uuid"]),
     }))
 }
 
