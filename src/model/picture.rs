@@ -19,6 +19,10 @@ impl Picture {
         let facts = facts.iter().filter(|(_, v)| !v.is_empty()).map(|(k, v)| (k.to_string(), clean(v))).collect();
         self.items.insert(format!("{category}:{}", clean(name)), facts);
     }
+    /// One fact more of an item, which need not be there yet.
+    pub fn add(&mut self, category: &str, name: &str, key: &str, value: &str) {
+        self.items.entry(format!("{category}:{}", clean(name))).or_default().insert(key.to_owned(), clean(value));
+    }
     pub fn of<'a>(&'a self, category: &'a str) -> impl Iterator<Item = (&'a str, &'a Facts)> {
         self.items.iter().filter_map(move |(id, facts)| Some((id.strip_prefix(category)?.strip_prefix(':')?, facts)))
     }
@@ -209,6 +213,10 @@ fn changed(category: &str, name: &str, was: &Facts, is: &Facts) -> Vec<(Level, S
         }
         "dimm" if a("size") != b("size") => worse("size", format!("{what}: {}, was {}", b("size"), a("size"))),
         "dimm" if fewer("speed") => worse("speed", format!("{what} runs at {} MT/s, was {} MT/s", b("speed"), a("speed"))),
+        // One serial number seen more than once: paths to a disk, or disks that all call themselves the same.
+        "disk" if number(is, "paths").unwrap_or(1) < number(was, "paths").unwrap_or(1) => {
+            worse("paths", format!("{what} is there {} times, was {} times: a path to it or a disk is gone", number(is, "paths").unwrap_or(1), a("paths")));
+        }
         "disk" if fewer("bytes") => worse("bytes", format!("{what}: {} bytes, was {}", b("bytes"), a("bytes"))),
         "cpu" if fewer("count") => worse("count", format!("{what}: {}, was {}", b("count"), a("count"))),
         "pci" if fewer("count") => worse("count", format!("{what}: {} of {} left", b("count"), a("count"))),
