@@ -35,7 +35,9 @@ impl kinds::Config<dyn Check> for Config {
     const ABOUT: &'static str = "Alertmanager has no firing alert that matches";
     fn validate(&self) -> Result<(), String> {
         http::check_url(&self.url)?;
-        match self.matching.iter().find(|m| !["=", "!="].iter().any(|op| m.split_once(op).is_some_and(|(label, _)| !label.trim().is_empty()))) {
+        // `=`, `!=`, `=~`, `!~` after a label.
+        let label = |m: &str| m.find("!~").into_iter().chain(m.find('=')).min().map(|at| m[..at].trim_end_matches('!').trim().to_owned());
+        match self.matching.iter().find(|m| label(m).is_none_or(|label| label.is_empty())) {
             Some(m) => Err(format!("`{m}` is no matcher: such as severity=\"critical\"")),
             None if self.matching.is_empty() => Err("`matching` is empty: every alert of every machine would count".into()),
             None if self.limit.0.is_zero() => Err("`limit` must be longer than nothing".into()),
@@ -110,7 +112,17 @@ mod tests {
     #[tokio::test]
     async fn nonsense_is_never_healthy() {
         let all = config(&["a=b"], &[]);
-        for (status, body) in [(200, ""), (200, "{}"), (200, "[{}]"), (200, r#"[{"labels":{}}]"#), (200, "null"), (200, "<html>"), (200, &ONE[..50]), (400, "\"bad matcher format: x\""), (500, "[]")] {
+        for (status, body) in [
+            (200, ""),
+            (200, "{}"),
+            (200, "[{}]"),
+            (200, r#"[{"labels":{}}]"#),
+            (200, "null"),
+            (200, "<html>"),
+            (200, &ONE[..50]),
+            (400, "\"bad matcher format: x\""),
+            (500, "[]"),
+        ] {
             assert_eq!(of(&all, status, body).await.unwrap_err().kind, FaultKind::Invalid, "{status} {body}");
         }
         let long = format!("[{}", vec![ONE.trim_matches(['[', ']']); 500].join(","));
@@ -120,8 +132,11 @@ mod tests {
     }
     #[test]
     fn senseless_settings_are_refused() {
-        for bad in [config(&[], &[]), config(&["severity"], &[]), config(&["=x"], &[]), Config { url: "am".into(), ..config(&["a=b"], &[]) }] {
+        for bad in [config(&[], &[]), config(&["severity"], &[]), config(&["=x"], &[]), config(&["!~x"], &[]), config(&["!=x"], &[]), Config { url: "am".into(), ..config(&["a=b"], &[]) }] {
             assert!(bad.validate().is_err(), "{bad:?}");
+        }
+        for good in ["a=b", "a!=b", "a=~\"b|c\"", "a!~\"b=c\"", " instance =~ \"edge-01.*\" "] {
+            assert!(config(&[good], &[]).validate().is_ok(), "{good}");
         }
     }
 }

@@ -220,7 +220,9 @@ mod tests {
         let named = wrong(look(&muted, yes, here.clone()).await);
         assert_eq!(named, ["ceph: OSDMAP_FLAGS: noout flag(s) set (muted in Ceph; `allow` it in the check to pass)"]);
         well(look(&muted, yes, json!({ "crush_host": "edge-01", "allow": ["OSDMAP_FLAGS"] })).await);
-        for state in ["active+undersized+degraded+remapped+backfill_wait", "peering", "active+clean+inconsistent", "unknown", "stale+active+clean", "active+clean+wait"] {
+        for state in
+            ["active+undersized+degraded+remapped+backfill_wait", "peering", "active+clean+inconsistent", "unknown", "stale+active+clean", "active+clean+wait"]
+        {
             assert_eq!(wrong(look(&squid.replace("active+clean", state), yes, here.clone()).await), [format!("ceph: 97 placement groups are {state}")]);
         }
     }

@@ -70,7 +70,8 @@ impl Check for Config {
             true => "-l -x tmpfs -x devtmpfs -x overlay -x squashfs".to_owned(),
             false => format!("-- {}", self.paths.iter().map(|p| tool::quoted(p)).collect::<Vec<_>>().join(" ")),
         };
-        let line = format!("export LC_ALL=C\ndf -P -k {of} || exit 1\necho @@inodes\ndf -P -i {of} || exit 1\necho @@mounts\ncat /proc/mounts || exit 1\necho @@end");
+        let line =
+            format!("export LC_ALL=C\ndf -P -k {of} || exit 1\necho @@inodes\ndf -P -i {of} || exit 1\necho @@mounts\ncat /proc/mounts || exit 1\necho @@end");
         let out = match tool::ask(probe, "df", &line, false, self.limit, Missing::Fail).await? {
             Asked::Said(out) if out.status == 0 => out,
             Asked::Said(out) => return Err(tool::failed(probe, "df", &out)),

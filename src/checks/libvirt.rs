@@ -162,7 +162,8 @@ mod tests {
     }
     #[tokio::test]
     async fn nonsense_and_a_missing_tool_are_never_healthy() {
-        let down = "error: failed to connect to the hypervisor\nerror: Failed to connect socket to '/var/run/libvirt/libvirt-sock': No such file or directory\n";
+        let down =
+            "error: failed to connect to the hypervisor\nerror: Failed to connect socket to '/var/run/libvirt/libvirt-sock': No such file or directory\n";
         never_silently_healthy(&config(&["vm-7"]), None, &[(0, ""), (0, "hello\n"), (0, &LIST[..80]), (1, down)]).await;
     }
 

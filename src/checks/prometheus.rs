@@ -143,12 +143,19 @@ mod tests {
     }
     #[tokio::test]
     async fn nonsense_is_never_healthy() {
-        for body in
-            ["", "<html>", "{}", r#"{"status":"error","error":"parse error"}"#, &ONE.replace("vector", "matrix"), &ONE.replace("\"0\"", "{}"), &ONE[..40],
+        for body in [
+            "",
+            "<html>",
+            "{}",
+            r#"{"status":"error","error":"parse error"}"#,
+            &ONE.replace("vector", "matrix"),
+            &ONE.replace("\"0\"", "{}"),
+            &ONE[..40],
             r#"{"status":"success","warnings":["No StoreAPIs matched for this query"],"data":{"resultType":"vector","result":[]}}"#,
-            r#"{"status":"success","data":{"resultType":"string","result":[1.0,"x"]}}"#, r#"{"status":"success","data":{"resultType":"vector","result":null}}"#,
-            &ONE.replace("value\"", "histogram\"")]
-        {
+            r#"{"status":"success","data":{"resultType":"string","result":[1.0,"x"]}}"#,
+            r#"{"status":"success","data":{"resultType":"vector","result":null}}"#,
+            &ONE.replace("value\"", "histogram\""),
+        ] {
             assert_eq!(of(&config(true, None), body).await.unwrap_err().kind, FaultKind::Invalid, "{body}");
         }
         let down = Canned { http: Err(Fault::new(FaultKind::Unreachable, "refused")), tcp: Ok(()) };

@@ -149,7 +149,11 @@ mod tests {
         let entry = |id: &str, severity: &str| LogEntry { id: id.into(), at: None, severity: severity.into(), message: "Uncorrectable ECC, DIMM A3".into() };
         let fake = Fake(says(Some("OK"), &[]).0, vec![entry("42", "OK"), entry("43", "Critical"), entry("44", "unknown"), entry("45", "")]);
         let told = wrong(look(&config(true, Missing::Fail), Some(&fake), Some("41")).await);
-        assert_eq!((told.len(), told[0].as_str()), (3, "BMC log 43: Critical: Uncorrectable ECC, DIMM A3"), "one that does not say how bad it is counts: {told:?}");
+        assert_eq!(
+            (told.len(), told[0].as_str()),
+            (3, "BMC log 43: Critical: Uncorrectable ECC, DIMM A3"),
+            "one that does not say how bad it is counts: {told:?}"
+        );
         let quiet = Fake(says(Some("OK"), &[]).0, vec![entry("42", "OK"), entry("43", "Informational")]);
         well(look(&config(true, Missing::Fail), Some(&quiet), Some("41")).await);
         assert_eq!(look(&config(true, Missing::Fail), Some(&fake), None).await.unwrap_err().kind, FaultKind::Unable, "no mark, no answer");

@@ -178,8 +178,10 @@ mod tests {
     async fn the_line_that_is_sent() {
         let found = "/dev/sda -d sat # /dev/sda [SAT], ATA device\n/dev/bus/0 -d megaraid,8 # /dev/bus/0 [megaraid_disk_08], SCSI device\n";
         let script = |scan: &str| {
-            format!("case \"$*\" in --scan) printf '{scan}' ;; '-H -A -d sat /dev/sda') echo 'SMART overall-health self-assessment test result: PASSED'; exit 64 ;; \
-                '-H -A /dev/sdz') echo 'SMART Health Status: OK' ;; '-H -A -d megaraid,8 /dev/bus/0') echo 'SMART Health Status: BAD' ;; *) echo \"$*?\"; exit 1 ;; esac")
+            format!(
+                "case \"$*\" in --scan) printf '{scan}' ;; '-H -A -d sat /dev/sda') echo 'SMART overall-health self-assessment test result: PASSED'; exit 64 ;; \
+                '-H -A /dev/sdz') echo 'SMART Health Status: OK' ;; '-H -A -d megaraid,8 /dev/bus/0') echo 'SMART Health Status: BAD' ;; *) echo \"$*?\"; exit 1 ;; esac"
+            )
         };
         let host = Tools::new(&[("smartctl", &script(found))]);
         assert_eq!(wrong(host.look(&config(Missing::Fail)).await), ["/dev/bus/0 -d megaraid,8: says BAD"]);

@@ -88,9 +88,8 @@ impl Check for Config {
             // An empty list is what healthy looks like: the manager's own count proves that it was asked.
             let line = "systemctl list-units --state=failed --no-legend --plain --no-pager && systemctl show -p NFailedUnits";
             let out = self.ask(probe.node, host, line.to_owned()).await?;
-            let failed = failed_in(&out.stdout).map_err(|why| {
-                Fault::new(FaultKind::Invalid, format!("{}: the list of failed units: {why}", probe.node)).cause(first_line(&out.stdout))
-            })?;
+            let failed = failed_in(&out.stdout)
+                .map_err(|why| Fault::new(FaultKind::Invalid, format!("{}: the list of failed units: {why}", probe.node)).cause(first_line(&out.stdout)))?;
             blockers.extend(failed.into_iter().filter(|unit| !self.active.iter().any(|a| named(a, unit))).map(|unit| Blocker::new(unit, "failed")));
         }
         if blockers.is_empty() {
@@ -259,7 +258,11 @@ mod tests {
     async fn no_failed_names_the_failed_ones() {
         let config = Config { active: vec![], no_failed: true, repair: false, limit: limit() };
         assert!(matches!(look(&config, Some(&Canned::says(0, "NFailedUnits=0\n", ""))).await, Ok(Verdict::Healthy(_))));
-        let failed = Canned::says(0, "● nfs-mount.service loaded failed failed NFS\n× a.mount loaded failed failed A\nbackup.timer loaded failed failed Backup\nNFailedUnits=3\n", "");
+        let failed = Canned::says(
+            0,
+            "● nfs-mount.service loaded failed failed NFS\n× a.mount loaded failed failed A\nbackup.timer loaded failed failed Backup\nNFailedUnits=3\n",
+            "",
+        );
         let named = ["nfs-mount.service", "a.mount", "backup.timer"].map(|unit| Blocker::new(unit, "failed")).to_vec();
         assert_eq!(look(&config, Some(&failed)).await, Ok(Verdict::Unhealthy(named)));
         for garbage in ["", "hello\n", "hello world\nNFailedUnits=1\n", "NFailedUnits=\n", "NFailedUnits=2\n", "a.service loaded failed\nNFailedUnits=x\n"] {

@@ -9,6 +9,8 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+#[cfg(test)]
+mod items;
 mod read;
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

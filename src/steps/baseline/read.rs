@@ -47,7 +47,7 @@ pub fn read(text: &str) -> Result<Picture, String> {
     let mut picture = Picture::default();
     let why = |lines: Option<&Vec<&str>>| match lines {
         None => Some("it was not said".to_owned()),
-        Some(lines) => lines.iter().find_map(|l| l.strip_prefix('!')).map(|why| why.chars().take(120).collect()),
+        Some(lines) => lines.iter().find_map(|l| l.strip_prefix('!')).map(|why| why.chars().take(240).collect()),
     };
     for (section, category, read) in SECTIONS {
         match (why(sections.get(section)), sections.get(section)) {
@@ -286,12 +286,12 @@ fn gpus(lines: &[&str], p: &mut Picture) {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use super::*;
     use crate::model::{Rules, picture};
 
     /// In the form in which the tools of a Debian 12 server speak; where the text came from is not known any more.
-    const SAID: &str = r#"motd noise before the first section
+    pub const SAID: &str = r#"motd noise before the first section
 @@kernel
 6.1.0-28-amd64
 @@cmdline
