@@ -579,7 +579,8 @@ fn every_check_and_every_item_of_the_picture_has_its_tests() {
     let checks = pitstop::checks::KINDS.iter().map(|k| k.name);
     let text = fs::read_to_string(root.join("src/steps/baseline/read.rs")).unwrap();
     let table = text.split("const SECTIONS").nth(1).unwrap().split("/// Nobody does").next().unwrap();
-    let items = table.lines().filter_map(|l| l.trim().strip_prefix("(\"")?.split('"').nth(2)).chain(["boot-order", "secure-boot", "firmware"]);
+    let items = table.lines().filter_map(|l| l.trim().strip_prefix("(\"")?.split('"').nth(2))
+        .chain(["boot-order", "secure-boot", "firmware", "bmc-boot-order", "bmc-secure-boot", "bios"]);
     let items: BTreeSet<&str> = items.collect();
     assert!(items.len() > 15 && items.contains("dimm"), "{items:?}");
     let forgotten: Vec<&str> = checks.chain(items).filter(|k| !named.contains(k)).collect();
@@ -607,7 +608,7 @@ fn tests_by_binary() -> BTreeMap<String, BTreeSet<String>> {
                 let name = line.trim_start_matches("async ").strip_prefix("fn ").and_then(|rest| rest.split('(').next());
                 match name {
                     Some(name) if std::mem::take(&mut test) => {
-                        let file = path.strip_prefix(&root).unwrap_or(&path).with_extension("");
+                        let file = path.strip_prefix(root).unwrap_or(&path).with_extension("");
                         let rooms: Vec<_> = file.iter().skip(1).map(|p| p.to_string_lossy()).filter(|p| p != "mod").collect();
                         found.entry(binary.clone()).or_default().extend([name.to_owned(), format!("{}::{name}", rooms.join("::"))]);
                     }

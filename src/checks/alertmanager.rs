@@ -132,7 +132,14 @@ mod tests {
     }
     #[test]
     fn senseless_settings_are_refused() {
-        for bad in [config(&[], &[]), config(&["severity"], &[]), config(&["=x"], &[]), config(&["!~x"], &[]), config(&["!=x"], &[]), Config { url: "am".into(), ..config(&["a=b"], &[]) }] {
+        for bad in [
+            config(&[], &[]),
+            config(&["severity"], &[]),
+            config(&["=x"], &[]),
+            config(&["!~x"], &[]),
+            config(&["!=x"], &[]),
+            Config { url: "am".into(), ..config(&["a=b"], &[]) },
+        ] {
             assert!(bad.validate().is_err(), "{bad:?}");
         }
         for good in ["a=b", "a!=b", "a=~\"b|c\"", "a!~\"b=c\"", " instance =~ \"edge-01.*\" "] {

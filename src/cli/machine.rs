@@ -1,9 +1,11 @@
 //! What only this process's machine can say: time, secrets, who we are.
+use super::logins::Logins;
 use crate::{
     guards::Own,
-    model::{Clock, Fault, FaultKind, Identity, Secret, SecretRef, Secrets, Timestamp},
+    model::{Clock, Fault, FaultKind, Identity, Login, Secret, SecretRef, Secrets, Timestamp, Turn},
 };
-use std::{env, fs, io::IsTerminal, os::unix::fs::MetadataExt, path::PathBuf};
+use futures::future::BoxFuture;
+use std::{env, fs, io::IsTerminal, os::unix::fs::MetadataExt, path::PathBuf, sync::Arc};
 
 pub struct SystemClock;
 impl Clock for SystemClock {
@@ -14,8 +16,11 @@ impl Clock for SystemClock {
     }
 }
 
-/// Read anew each time they are asked for, so that a rotated secret is found.
-pub struct MachineSecrets;
+/// Read anew each time they are asked for, so that a rotated secret is found; one for the whole process, because it counts what servers refuse.
+#[derive(Default)]
+pub struct MachineSecrets {
+    pub logins: Arc<Logins>,
+}
 impl Secrets for MachineSecrets {
     fn read(&self, from: &SecretRef) -> Result<Secret, Fault> {
         let denied = |why: String| Fault::new(FaultKind::Denied, format!("cannot read secret from {from}")).cause(why);
@@ -31,6 +36,9 @@ impl Secrets for MachineSecrets {
         };
         // One newline that an editor put there; a key file keeps its own.
         Ok(Secret::new(text.strip_suffix('\n').map(str::to_owned).unwrap_or(text)))
+    }
+    fn turn(&self, login: Login) -> BoxFuture<'_, Result<Turn, Fault>> {
+        Box::pin(self.logins.turn(login))
     }
 }
 

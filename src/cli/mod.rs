@@ -24,6 +24,7 @@ mod inhibit;
 mod inventory;
 mod lab;
 mod launch;
+mod logins;
 mod machine;
 mod node;
 mod plan;

@@ -56,6 +56,8 @@ pub struct Quirks {
     pub update_pull_only: bool,
     /// A boot override that somebody left over: PXE, once.
     pub boot_pxe: bool,
+    /// Its root disk is encrypted, and opens by this: `passphrase`, `tpm`.
+    pub root: Option<&'static str>,
     /// Its mirror rebuilds, and does not end.
     pub rebuilding: bool,
     /// It runs under the boot id of the computer that the lab is on: pitstop there sits on it.
@@ -76,6 +78,8 @@ pub enum Flaw {
     MountMissing,
     ReadOnlyRoot,
     HostKey,
+    BootOrder,
+    SecureBoot,
 }
 
 /// What a machine boots next instead of its disk, in Redfish's words.
@@ -143,6 +147,10 @@ pub struct Seen {
     pub scale: f64,
 }
 impl Seen {
+    /// Something that a boot brought to light.
+    pub fn flawed(&self, flaw: Flaw) -> bool {
+        self.boots > 0 && self.spec.quirks.flaws.contains(&flaw)
+    }
     /// Its BMC says nothing: broken, or restarting.
     pub fn silent(&self) -> bool {
         self.spec.quirks.bmc_silent || self.flash.back_at.is_some()
@@ -285,6 +293,10 @@ impl Rack {
         if let Some(machine) = self.state().machines.get_mut(name) {
             machine.boot_override = to;
         }
+    }
+    /// Somebody showed a name and a password, or a key, that are not ours: real BMCs count these, and lock.
+    pub fn refused_login(&self, name: &str, via: &str) {
+        self.record(name, "login-refused", json!({ "via": via }));
     }
     pub fn set_light(&self, name: &str, on: bool, via: &str) {
         self.record(name, "light", json!({ "on": on, "via": via }));

@@ -7,6 +7,7 @@ mod limits;
 mod moment;
 mod pause;
 mod rogue;
+mod sight;
 mod world;
 
 use pitstop::{
@@ -206,6 +207,7 @@ impl Sim {
             },
             program: "sim".into(),
             confirm: Arc::new(|_| true),
+            lost: self.world.lost(),
         };
         let limit = match cut {
             Cut::Never => Duration::from_secs(7 * 86_400),
@@ -500,7 +502,7 @@ fn random_faults_and_deaths_break_no_invariant() {
                 boots_twice: dice.roll(16) == 0,
                 miswired: dice.roll(20) == 0,
                 other_system: dice.roll(16) == 0,
-                foreign_update: None,
+                ..Temper::default()
             };
             let how = ["graceful", "force", "power-cycle"][dice.roll(3) as usize];
             let case = Case { nodes: 3 + dice.roll(2) as usize, max_unavailable: 1 + dice.roll(2) as u32, how, temper, seed, ..Case::default() };

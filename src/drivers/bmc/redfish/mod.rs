@@ -1,4 +1,5 @@
 //! BMCs over Redfish: one client per node, tolerant reading, and a reset that is sent once to the target that the service itself names.
+mod account;
 mod boot;
 mod client;
 mod etag;
@@ -10,6 +11,7 @@ mod quirks;
 mod read;
 mod retry;
 mod serve;
+mod setup;
 mod shown;
 mod system;
 mod tasks;
@@ -21,11 +23,13 @@ use crate::{
     guards::Permit,
     kinds,
     model::{
-        BmcView, BootOverride, Certificate, Connect, Fault, FaultKind, Firmware, Health, LiveTask, LogEntry, NodeName, ResetType, SecretRef, Span, Task, Update,
+        BmcView, BootOverride, BootSetup, Certificate, Connect, Fault, FaultKind, Firmware, Health, LiveTask, LogEntry, NodeName, ResetType, SecretRef, Span,
+        Task, Update,
     },
 };
+use account::Keys;
 use async_trait::async_trait;
-use client::{Account, Client};
+use client::Client;
 use redfish_codegen::models::{computer_system::v1_20_1::ResetRequestBody, resource};
 use reqwest::Url;
 use serde::{Deserialize, Serialize};
@@ -122,8 +126,6 @@ impl BmcConfig for Config {
         }
         let http = client::http(tls, self.connect_timeout.0, self.timeout.0)
             .map_err(|e| Fault::new(FaultKind::Invalid, format!("{}: an HTTP client cannot be made", self.endpoint())).caused_by(&e))?;
-        let (cx2, username, password) = (cx.clone(), self.username.clone(), self.password.clone());
-        let account = Box::new(move || Ok(Account { username: cx2.secret(&username)?, password: cx2.secret(&password)? }));
         let replace = if cx.trust.certificate.is_some() { " --replace" } else { "" };
         let trust = format!("pitstop inventory trust {}{replace}", cx.node.as_ref().map_or("NODE", |n| n.0.as_str()));
         Ok(Arc::new(Redfish {
@@ -131,7 +133,7 @@ impl BmcConfig for Config {
             endpoint: self.endpoint(),
             system_id: self.system_id.clone(),
             warnings,
-            client: Client::new(http, base, self.auth, trust, account),
+            client: Client::new(http, base, self.auth, trust, Keys::new(cx, self.endpoint(), &self.username, &self.password)),
             known: Mutex::default(),
             image: Mutex::default(),
         }))
@@ -241,6 +243,9 @@ impl Bmc for Redfish {
     async fn set_boot_override(&self, to: &BootOverride) -> Result<(), Fault> {
         self.write_boot(to).await
     }
+    async fn boot_setup(&self) -> Result<BootSetup, Fault> {
+        self.read_setup().await
+    }
     async fn identify_light(&self) -> Result<bool, Fault> {
         self.read_light().await
     }
@@ -293,6 +298,7 @@ pub fn read_anything(body: &[u8]) {
     assert!(!read::Refusal::read(&doc).texts.concat().contains(char::is_control), "a terminal would obey it");
     log::read(&doc);
     health::read(&doc);
+    setup::read(&doc);
 }
 
 #[cfg(test)]

@@ -78,7 +78,7 @@ impl<'a> Connection<'a> {
         let stream = runtime.block_on(dial(&config.host, config.port, config.connect_timeout.0))?;
         let again = |e: io::Error| Fault::new(crate::model::FaultKind::Unreachable, format!("{}: cannot set up the connection", config.label())).cause(e);
         let socket = stream.try_clone().map_err(again)?;
-        let logged_in = login::log_in(config, cx, stream)?;
+        let logged_in = login::log_in(config, cx, stream, runtime)?;
         logged_in.session.set_blocking(false);
         Ok(Kept { session: logged_in.session, host_key: logged_in.host_key, socket })
     }

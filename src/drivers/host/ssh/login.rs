@@ -3,7 +3,7 @@ use super::{
     Config, Login,
     known_hosts::{self, KnownHosts, Verdict},
 };
-use crate::model::{Connect, Fault, FaultKind, FilePath, HostKey, Secret};
+use crate::model::{Connect, Credential, Fault, FaultKind, FilePath, HostKey, Secret, Turn};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use ssh2::{ErrorCode, KeyboardInteractivePrompt, MethodType, Prompt, Session};
 use std::{
@@ -12,6 +12,7 @@ use std::{
     path::PathBuf,
     time::{Duration, Instant},
 };
+use tokio::runtime::Runtime;
 
 // libssh2's numbers; the crate has no names for them.
 const TIMEOUT: i32 = -9;
@@ -25,8 +26,8 @@ pub struct LoggedIn {
     pub host_key: String,
 }
 
-/// Both deadlines together: handshake with host key check, and authentication.
-pub fn log_in(config: &Config, cx: &Connect, stream: TcpStream) -> Result<LoggedIn, Fault> {
+/// Handshake with host key check, and authentication, each within `connect_timeout`.
+pub fn log_in(config: &Config, cx: &Connect, stream: TcpStream, runtime: &Runtime) -> Result<LoggedIn, Fault> {
     let whom = config.label();
     let until = Instant::now() + config.connect_timeout.0;
     let keys = HostKeys::read(config, cx)?;
@@ -52,7 +53,7 @@ pub fn log_in(config: &Config, cx: &Connect, stream: TcpStream) -> Result<Logged
     })?;
     let host_key = keys.check(config, cx, &session)?;
 
-    offer.authenticate(config, cx, &session, until)?;
+    offer.authenticate(config, cx, &session, runtime)?;
     Ok(LoggedIn { session, host_key })
 }
 
@@ -167,43 +168,61 @@ impl Offer {
         Ok(Offer { key, passphrase, agent: matches!(config.login(), Login::Agent), password })
     }
 
-    fn authenticate(&self, config: &Config, cx: &Connect, session: &Session, until: Instant) -> Result<(), Fault> {
-        let whom = config.label();
-        let user = &config.user;
-        let mut last: Option<Fault> = None;
-        if let Some((from, key)) = &self.key {
-            bound(session, until, &whom)?;
+    /// Whatever was offered was taken once the host lets us in: some want two proofs, and call the first one alone a failure.
+    fn authenticate(&self, config: &Config, cx: &Connect, session: &Session, runtime: &Runtime) -> Result<(), Fault> {
+        let mut offered = Vec::new();
+        let done = self.offer(config, cx, session, runtime, &mut offered);
+        if session.authenticated() {
+            offered.into_iter().for_each(|(turn, _)| turn.taken());
+            return Ok(());
+        }
+        // Each credential that the host refused counts; the last word is the answer.
+        let told = |(turn, refusal): (Turn, Option<Refusal>)| refusal.map(|r| if r.by_host { turn.refused(r.fault) } else { r.fault });
+        let last = offered.into_iter().filter_map(told).last();
+        // Not every failure of libssh2 is an error: an agent without keys ends well and logs nobody in.
+        done.and(Err(last.unwrap_or_else(|| Fault::new(FaultKind::Denied, format!("{}: not logged in", config.label())))))
+    }
+
+    /// Key or agent, then the password where that did not do. Every credential has its own leave; `bound` begins after it.
+    fn offer(&self, config: &Config, cx: &Connect, session: &Session, runtime: &Runtime, offered: &mut Vec<(Turn, Option<Refusal>)>) -> Result<(), Fault> {
+        let (whom, user) = (config.label(), &config.user);
+        let turn = |credential: Credential, shown: Vec<Secret>| -> Result<Turn, Fault> {
+            let turn = runtime.block_on(cx.turn(&Credential(format!("{credential} for {user}")), &whom, shown))?;
+            bound(session, Instant::now() + config.connect_timeout.0, &whom)?;
+            Ok(turn)
+        };
+        if let (Some((from, key)), Some(at)) = (&self.key, &config.key) {
+            let turn = turn(cx.credential("key", at, None), vec![key.clone()])?;
             // A file's last newline was taken off with the secret.
             let pem = Secret::new(format!("{}\n", key.expose()));
             let passphrase = self.passphrase.as_ref().map(Secret::expose);
-            last = session.userauth_pubkey_memory(user, None, pem.expose(), passphrase).err().map(|e| self.refused(&whom, &format!("the key in {from}"), &e));
+            let refusal = session.userauth_pubkey_memory(user, None, pem.expose(), passphrase).err();
+            offered.push((turn, refusal.map(|e| self.refused(&whom, &format!("the key in {from}"), &e))));
         }
         if self.agent {
-            last = self.by_agent(config, cx, session, until)?;
+            let turn = turn(Credential("the keys of the ssh-agent".into()), Vec::new())?;
+            let refusal = self.by_agent(config, cx, session)?;
+            offered.push((turn, refusal));
         }
-        if !session.authenticated()
-            && let Some(password) = &self.password
-            && last.as_ref().is_none_or(|f| f.kind == FaultKind::Denied)
+        let so_far = offered.last().and_then(|(_, refusal)| refusal.as_ref());
+        if let (Some(password), Some(at), false) = (&self.password, &config.password, session.authenticated())
+            && so_far.is_none_or(|r| r.fault.kind == FaultKind::Denied)
         {
-            bound(session, until, &whom)?;
-            last = session.userauth_password(user, password.expose()).err().map(|e| self.refused(&whom, "the password", &e));
-            if !session.authenticated() && last.as_ref().is_none_or(|f| f.kind == FaultKind::Denied) {
-                bound(session, until, &whom)?;
+            let turn = turn(cx.credential("password", at, None), vec![password.clone()])?;
+            let mut refusal = session.userauth_password(user, password.expose()).err().map(|e| self.refused(&whom, "the password", &e));
+            if !session.authenticated() && refusal.as_ref().is_none_or(|r| r.fault.kind == FaultKind::Denied) {
+                bound(session, Instant::now() + config.connect_timeout.0, &whom)?;
                 let mut answer = Typed { password };
                 let asked = session.userauth_keyboard_interactive(user, &mut answer);
-                last = asked.err().map(|e| self.refused(&whom, "the password", &e)).or(last);
+                refusal = asked.err().map(|e| self.refused(&whom, "the password", &e)).or(refusal);
             }
+            offered.push((turn, refusal));
         }
-        // Not every failure of libssh2 is an error: an agent without keys ends well and logs nobody in.
-        match last {
-            _ if session.authenticated() => Ok(()),
-            Some(fault) => Err(fault),
-            None => Err(Fault::new(FaultKind::Denied, format!("{whom}: not logged in"))),
-        }
+        Ok(())
     }
 
     /// Walks the agent's keys: libssh2's own call offers only the first.
-    fn by_agent(&self, config: &Config, cx: &Connect, session: &Session, until: Instant) -> Result<Option<Fault>, Fault> {
+    fn by_agent(&self, config: &Config, cx: &Connect, session: &Session) -> Result<Option<Refusal>, Fault> {
         let whom = config.label();
         let none = |e: ssh2::Error| {
             Fault::new(FaultKind::Denied, format!("{whom}: no ssh-agent answers")).cause(words(&e)).next("start one and set SSH_AUTH_SOCK, or name a key")
@@ -214,7 +233,9 @@ impl Offer {
         }
         agent.connect().map_err(none)?;
         agent.list_identities().map_err(none)?;
-        let mut last = Some(Fault::new(FaultKind::Denied, format!("{whom}: the ssh-agent has no keys")).next("ssh-add"));
+        let empty = Fault::new(FaultKind::Denied, format!("{whom}: the ssh-agent has no keys")).next("ssh-add");
+        let mut last = Some(Refusal { fault: empty, by_host: false });
+        let until = Instant::now() + config.connect_timeout.0;
         // A host hangs up after six tries by default.
         for key in agent.identities().map_err(none)?.iter().take(5) {
             bound(session, until, &whom)?;
@@ -226,7 +247,8 @@ impl Offer {
         Ok(last)
     }
 
-    fn refused(&self, whom: &str, what: &str, e: &ssh2::Error) -> Fault {
+    fn refused(&self, whom: &str, what: &str, e: &ssh2::Error) -> Refusal {
+        let mut by_host = false;
         let (kind, text) = match number(e) {
             // The number of a refusal, but the peer hung up.
             _ if e.message().contains("Waiting for") => {
@@ -236,12 +258,22 @@ impl Offer {
                 (FaultKind::Denied, format!("{whom}: {what} cannot be opened with this passphrase"))
             }
             n if KEY_UNREADABLE.contains(&n) => (FaultKind::Denied, format!("{whom}: {what} cannot be used")),
-            n if REFUSED.contains(&n) => (FaultKind::Denied, format!("{whom} refused {what}")),
+            n if REFUSED.contains(&n) => {
+                by_host = true;
+                (FaultKind::Denied, format!("{whom} refused {what}"))
+            }
             TIMEOUT => (FaultKind::Unreachable, format!("{whom} did not answer to {what} in time")),
             _ => (FaultKind::Unreachable, format!("{whom}: the link failed while {what} was offered")),
         };
-        Fault::new(kind, text).cause(words(e))
+        Refusal { fault: Fault::new(kind, text).cause(words(e)), by_host }
     }
+}
+
+/// Why a proof did not do.
+struct Refusal {
+    fault: Fault,
+    /// The host looked at it and said no; else nobody did.
+    by_host: bool,
 }
 
 /// Is this private key encrypted? `None`: it is no private key.

@@ -4,6 +4,7 @@ mod connection;
 mod dial;
 mod exec;
 mod known_hosts;
+mod locks;
 mod login;
 mod look;
 mod pool;
