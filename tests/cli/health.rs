@@ -77,6 +77,22 @@ fn a_difference_is_accepted_one_by_one() {
     assert_eq!(lab.rack().boots("edge-02").len(), 1);
 }
 
+/// What comes back while there is patience is no loss: here somebody mounts it by hand.
+#[test]
+fn what_comes_back_in_time_is_not_held() {
+    let lab = Lab::start(2, &["mount-missing"]);
+    let reboot = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/playbooks/reboot.toml")).unwrap();
+    let path = lab.path("patient.toml");
+    fs::write(&path, reboot.replacen("baseline = {}", "baseline = { patience = \"9h\" }", 1).replacen("timeout = \"15m\"", "timeout = \"10h\"", 1)).unwrap();
+    let mut running = lab.start_command(&["run", path.to_str().unwrap(), "edge-02"]);
+    running.until("mount /var/lib/data is gone");
+    // As `mount` on that machine says it to the rack.
+    fs::write(lab.path("machines/edge-02/root/asks"), "mount /var/lib/data\n").unwrap();
+    running.ended().ends(0);
+    lab.rack().in_service("edge-02");
+    assert_eq!(lab.rack().boots("edge-02").len(), 1);
+}
+
 /// What an update means to change is expected; what did not come back after it is not.
 #[test]
 fn after_new_firmware_a_lost_dimm_is_held_and_the_new_version_is_expected() {

@@ -37,6 +37,8 @@ async fn this_computer_is_the_same_twice_and_what_its_tools_say_otherwise() {
     let host = sshd.host();
     let node = NodeName("edge-07".into());
     let take = async || baseline::of_host(&node, host.as_ref(), Span::minutes(2)).await.unwrap();
+    let running = || json("systemctl", &["list-units", "--type=service,socket,timer", "--state=active", "-o", "json"]);
+    let units = running();
     let (before, after) = (take().await, take().await);
     let found = picture::diff(&before, &after, &Rules::default(), &[]);
     assert!(found.iter().all(|d| !d.level.holds()), "{found:#?}");
@@ -117,11 +119,12 @@ async fn this_computer_is_the_same_twice_and_what_its_tools_say_otherwise() {
     if !before.unread.contains_key("port") && sshd.port < 32768 {
         assert!(names(&before, "port").contains(&format!("tcp 127.0.0.1:{}", sshd.port)), "{:?}", names(&before, "port"));
     }
-    if let Some(units) = json("systemctl", &["list-units", "--type=service,socket,timer", "--state=active", "-o", "json"]) {
-        let seen = names(&before, "unit");
+    // Those that ran before it was taken and still do.
+    if let (Some(units), Some(still)) = (units, running()) {
+        let still: BTreeSet<&str> = texts(&still, "unit").collect();
         let of_people = ["user@", "user-runtime-dir@", "session-", "run-", "systemd-fsck@"];
-        for unit in texts(&units, "unit").filter(|u| !of_people.iter().any(|p| u.starts_with(p))) {
-            assert!(seen.contains(unit), "{unit}");
+        for unit in texts(&units, "unit").filter(|u| still.contains(u) && !of_people.iter().any(|p| u.starts_with(p))) {
+            assert!(names(&before, "unit").contains(unit), "{unit}");
         }
     }
     if let Some(files) =
