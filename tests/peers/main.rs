@@ -8,6 +8,7 @@ mod redfish;
 mod refusals;
 mod rmcp_replay;
 mod ssh;
+mod ssh_jump;
 mod ssh_many;
 mod systemd;
 mod vergeos;

@@ -23,8 +23,12 @@ pub trait HostConfig: Send + Sync + std::fmt::Debug {
     /// For people: `root@192.0.2.21:22`.
     fn endpoint(&self) -> String;
     /// What it shows before any login, whoever knows it. None: this way has no host keys.
-    async fn host_key(&self) -> Result<Option<HostKey>, Fault> {
+    async fn host_key(&self, _cx: &Connect) -> Result<Option<HostKey>, Fault> {
         Ok(None)
+    }
+    /// Names or addresses of the machines without which this host cannot be reached: jump hosts. Contacts nothing.
+    fn carried_by(&self, _cx: &Connect) -> Result<Vec<String>, Fault> {
+        Ok(Vec::new())
     }
 }
 

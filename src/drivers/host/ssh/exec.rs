@@ -133,10 +133,15 @@ fn pump(conn: &Connection, channel: &mut Channel, input: &[u8], seen: &mut Seen,
         // Checked also while data flows: a command that drips for ever has no other end.
         let now = Instant::now();
         let next = proven.map_or(until, |at| at.min(until));
+        let silent = conn.silent();
         match () {
             _ if proven.is_some() && now >= next => return End::Trailer,
             _ if now >= until => return End::Limit,
             _ if stop.asked() => return End::Stopped,
+            _ if silent.is_some() => {
+                let ago = silent.unwrap_or_default();
+                return End::Lost(io::Error::new(io::ErrorKind::TimedOut, format!("no sign of life from it for {ago:.0?}")));
+            }
             _ if moved => {}
             _ => conn.wait(writing, next, stop),
         }
