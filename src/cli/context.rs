@@ -24,6 +24,7 @@ pub struct Context {
     pub json: bool,
     pub clock: Arc<dyn Clock>,
     pub screen: Screen,
+    pub secrets: Arc<MachineSecrets>,
 }
 
 impl Context {
@@ -35,7 +36,7 @@ impl Context {
             Color::Auto => terminal && std::env::var_os("NO_COLOR").is_none(),
         };
         let screen = Screen::new(terminal, color);
-        Context { json: global.json, clock: Arc::new(SystemClock), screen, global }
+        Context { json: global.json, clock: Arc::new(SystemClock), screen, secrets: Arc::default(), global }
     }
 
     pub fn paint(&self) -> Paint {
@@ -101,7 +102,7 @@ impl Context {
     }
 
     pub fn connect(&self, base: &Path, node: Option<&NodeName>, trust: Trust) -> Connect {
-        Connect { node: node.cloned(), secrets: Arc::new(MachineSecrets), trust, base: base.to_owned(), home: machine::home() }
+        Connect { node: node.cloned(), secrets: self.secrets.clone(), trust, base: base.to_owned(), home: machine::home() }
     }
 
     /// For looks that belong to no run.

@@ -1,9 +1,10 @@
 //! What only this process's machine can say: time, secrets, who we are.
+use super::mask::Mask;
 use crate::{
     guards::Own,
     model::{Clock, Fault, FaultKind, Identity, Secret, SecretRef, Secrets, Timestamp},
 };
-use std::{env, fs, io::IsTerminal, os::unix::fs::MetadataExt, path::PathBuf};
+use std::{env, fs, io::IsTerminal, os::unix::fs::MetadataExt, path::PathBuf, sync::Mutex};
 
 pub struct SystemClock;
 impl Clock for SystemClock {
@@ -14,8 +15,14 @@ impl Clock for SystemClock {
     }
 }
 
-/// Read anew each time they are asked for, so that a rotated secret is found.
-pub struct MachineSecrets;
+/// Read anew each time they are asked for, so that a rotated secret is found; remembered only to be masked in what hosts print.
+#[derive(Default)]
+pub struct MachineSecrets(Mutex<Mask>);
+impl MachineSecrets {
+    pub fn masked(&self, text: &str) -> String {
+        self.0.lock().unwrap_or_else(|e| e.into_inner()).apply(text)
+    }
+}
 impl Secrets for MachineSecrets {
     fn read(&self, from: &SecretRef) -> Result<Secret, Fault> {
         let denied = |why: String| Fault::new(FaultKind::Denied, format!("cannot read secret from {from}")).cause(why);
@@ -30,7 +37,9 @@ impl Secrets for MachineSecrets {
             }
         };
         // One newline that an editor put there; a key file keeps its own.
-        Ok(Secret::new(text.strip_suffix('\n').map(str::to_owned).unwrap_or(text)))
+        let secret = text.strip_suffix('\n').map(str::to_owned).unwrap_or(text);
+        self.0.lock().unwrap_or_else(|e| e.into_inner()).learn(&secret);
+        Ok(Secret::new(secret))
     }
 }
 

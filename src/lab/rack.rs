@@ -1,6 +1,7 @@
 //! The simulated rack's physics and its own record. It knows nothing of the engine: it is the judge in tests.
 //! Servers of this room read and change machines only through here.
 use super::{
+    family::Family,
     flash::{Flash, Line},
     quirks::Maker,
 };
@@ -64,6 +65,8 @@ pub struct Quirks {
     pub hung: bool,
     /// Its BMC has a maker's ways.
     pub maker: Option<Maker>,
+    /// Of its host's Linux.
+    pub family: Family,
     /// The BMC says that it takes IPMI cipher suite 0: anybody, without a password.
     pub cipher_zero: bool,
 }

@@ -7,6 +7,7 @@ mod demo;
 mod demo_clusters;
 mod faults;
 mod health;
+mod heard;
 mod interlocks;
 mod join;
 mod locked;

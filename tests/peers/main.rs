@@ -9,6 +9,7 @@ mod refusals;
 mod rmcp_replay;
 mod ssh;
 mod ssh_jump;
+mod ssh_live;
 mod ssh_many;
 mod systemd;
 mod vergeos;

@@ -16,6 +16,9 @@ pub const KINDS: &[Kind<dyn HostConfig>] = &[
     // line 2: `Kind::of::<<name>::Config>(),`
 ];
 
+/// Hears a command while it runs: a line of its output at a time, without the line's end.
+pub type Hear = Arc<dyn Fn(&str) + Send + Sync>;
+
 #[async_trait]
 pub trait HostConfig: Send + Sync + std::fmt::Debug {
     /// Reads key files; contacts nothing.
@@ -39,5 +42,11 @@ pub trait Host: Send + Sync {
     async fn look(&self) -> Result<HostView, Fault>;
     /// `Ok` only with a proven exit status.
     async fn exec(&self, command: &Command) -> Result<Output, Fault>;
+    /// The same, heard while it runs. A way that cannot do that is heard at its end.
+    async fn exec_heard(&self, command: &Command, hear: Hear) -> Result<Output, Fault> {
+        let output = self.exec(command).await?;
+        output.stdout.lines().chain(output.stderr.lines()).for_each(|line| hear(line));
+        Ok(output)
+    }
     async fn close(&self);
 }

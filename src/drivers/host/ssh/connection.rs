@@ -70,9 +70,25 @@ impl Kept {
     pub fn log_in(to: &Target, cx: &Connect, stream: Stream) -> Result<Kept, Fault> {
         let again = |e: io::Error| Fault::new(FaultKind::Unreachable, format!("{}: cannot set up the connection", to.whom)).cause(e);
         let socket = stream.socket.try_clone().map_err(again)?;
+        let alive = stream.heard.clone().map(|heard| Alive { heard, every: to.keepalive.0 });
         let logged_in = login::log_in(to, cx, stream)?;
         logged_in.session.set_blocking(false);
-        Ok(Kept { session: logged_in.session, host_key: logged_in.host_key, socket, alive: None })
+        if alive.is_some() {
+            // Nothing by itself: how often `keepalive_send` asks at most. One second would be taken for two.
+            logged_in.session.set_keepalive(true, u32::try_from(to.keepalive.0.as_secs() / 3).unwrap_or(u32::MAX).max(2));
+        }
+        Ok(Kept { session: logged_in.session, host_key: logged_in.host_key, socket, alive })
+    }
+
+    /// Behind a jump host: asks the far end for a sign of life, and says since when there was none.
+    pub fn silent(&self) -> Option<Duration> {
+        let alive = self.alive.as_ref()?;
+        let ago = alive.heard.ago();
+        if ago > alive.every {
+            // A link that is gone shows at the next read.
+            self.session.keepalive_send().ok();
+        }
+        (ago > alive.every * 2).then_some(ago)
     }
 }
 
@@ -106,11 +122,7 @@ impl<'a> Connection<'a> {
     /// One attempt, through the jump hosts where there are any.
     pub fn open(route: &Route, cx: &Connect, runtime: &Runtime) -> Result<Kept, Fault> {
         let host = &route.host;
-        let stream = reach(route, cx, runtime)?;
-        let heard = stream.heard.clone();
-        let mut kept = Kept::log_in(host, cx, stream)?;
-        kept.alive = heard.map(|heard| Alive { heard, every: host.keepalive.0 });
-        Ok(kept)
+        Kept::log_in(host, cx, reach(route, cx, runtime)?)
     }
 
     pub fn new(whom: String, kept: Kept, runtime: &'a Runtime) -> io::Result<Connection<'a>> {
@@ -148,15 +160,8 @@ impl<'a> Connection<'a> {
         }
     }
 
-    /// Behind a jump host: asks the far end for a sign of life, and says since when there was none.
     pub fn silent(&self) -> Option<Duration> {
-        let alive = self.kept.alive.as_ref()?;
-        let ago = alive.heard.ago();
-        if ago > alive.every {
-            // A link that is gone shows at the next read.
-            self.kept.session.keepalive_send().ok();
-        }
-        (ago > alive.every * 2).then_some(ago)
+        self.kept.silent()
     }
 
     /// Until the socket moves, `until`, or nobody waits any more. May return early.

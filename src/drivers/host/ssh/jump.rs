@@ -73,9 +73,7 @@ pub fn through(jumps: &[Target], cx: &Connect, runtime: &Runtime, to: &Target) -
     let lines = lines(format!("{jumps:?} {}", cx.base.display()));
     let make = || {
         let route = Route { jumps: before.to_vec(), host: last.clone() };
-        let stream = reach(&route, cx, runtime)?;
-        let heard = stream.heard.clone();
-        start(last, Kept::log_in(last, cx, stream)?, heard)
+        start(last, Kept::log_in(last, cx, reach(&route, cx, runtime)?)?)
     };
     // To reach the jump host and log in there; once more to reach the target from it.
     let wait = last.connect_timeout.0;
@@ -154,25 +152,14 @@ impl Lines {
     }
 }
 
-fn start(jump: &Target, kept: Kept, heard: Option<Arc<Heard>>) -> Result<Line, Fault> {
+fn start(jump: &Target, kept: Kept) -> Result<Line, Fault> {
     let failed = |e: io::Error| unreachable(jump, "cannot set up the connection").cause(e);
     let (line, asked) = mpsc::unbounded_channel();
     let runtime = Builder::new_current_thread().enable_all().build().map_err(failed)?;
     let inside = runtime.enter();
     let socket = Ready::of(&kept.socket).map_err(failed)?;
     drop(inside);
-    let carrier = Carrier {
-        whom: jump.whom.clone(),
-        keepalive: jump.keepalive.0,
-        heard,
-        kept,
-        socket,
-        asked,
-        asking: None,
-        bridges: Vec::new(),
-        no_more: false,
-        outbound: false,
-    };
+    let carrier = Carrier { whom: jump.whom.clone(), kept, socket, asked, asking: None, bridges: Vec::new(), no_more: false, outbound: false };
     std::thread::Builder::new().name("ssh-jump".to_owned()).spawn(move || runtime.block_on(carrier.run())).map_err(failed)?;
     Ok(line)
 }
@@ -180,9 +167,6 @@ fn start(jump: &Target, kept: Kept, heard: Option<Arc<Heard>>) -> Result<Line, F
 /// The thread's own: the connection to the jump host and what rides on it.
 struct Carrier {
     whom: String,
-    keepalive: Duration,
-    /// Of the jump host itself, where it stands behind another.
-    heard: Option<Arc<Heard>>,
     kept: Kept,
     socket: Ready,
     asked: mpsc::UnboundedReceiver<Open>,
@@ -228,13 +212,9 @@ impl Carrier {
     }
 
     fn step(&mut self) -> Result<bool, Lost> {
-        if let Some(heard) = &self.heard {
-            if heard.ago() > self.keepalive {
-                self.kept.session.keepalive_send().map_err(|e| Lost(words(&e)))?;
-            }
-            if heard.ago() > self.keepalive * 2 {
-                return Err(Lost(format!("no sign of life for {:.0?}", heard.ago())));
-            }
+        // A jump host behind another.
+        if let Some(ago) = self.kept.silent() {
+            return Err(Lost(format!("no sign of life for {ago:.0?}")));
         }
         let mut moved = self.open()?;
         let outbound = || matches!(self.kept.session.block_directions(), BlockDirections::Outbound | BlockDirections::Both);

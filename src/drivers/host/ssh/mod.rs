@@ -8,6 +8,7 @@ mod exec;
 mod hop;
 mod jump;
 mod known_hosts;
+mod lines;
 mod login;
 mod look;
 mod pool;
@@ -15,7 +16,7 @@ mod ready;
 mod ssh_config;
 mod target;
 
-use super::{Host, HostConfig};
+use super::{Hear, Host, HostConfig};
 use crate::{
     kinds,
     model::{Command, Connect, Fault, FaultKind, FilePath, HostKey, HostView, Output, SecretRef, Span},
@@ -190,7 +191,7 @@ impl Host for Ssh {
 
     async fn look(&self) -> Result<HostView, Fault> {
         let command = Command { line: look::script(), limit: self.shared.limit, stdin: None };
-        let (output, host_key) = self.call(command).await?;
+        let (output, host_key) = self.call(command, None).await?;
         let invalid = |why: String| Fault::new(FaultKind::Invalid, format!("{}: its look makes no sense", self.endpoint())).cause(why);
         if output.status != 0 {
             return Err(invalid(format!("exit status {}", output.status)));
@@ -201,7 +202,12 @@ impl Host for Ssh {
 
     async fn exec(&self, command: &Command) -> Result<Output, Fault> {
         exec::check(command)?;
-        self.call(command.clone()).await.map(|(output, _)| output)
+        self.call(command.clone(), None).await.map(|(output, _)| output)
+    }
+
+    async fn exec_heard(&self, command: &Command, hear: Hear) -> Result<Output, Fault> {
+        exec::check(command)?;
+        self.call(command.clone(), Some(hear)).await.map(|(output, _)| output)
     }
 
     async fn close(&self) {
@@ -211,7 +217,7 @@ impl Host for Ssh {
 
 impl Ssh {
     /// The output, and the fingerprint of the host that gave it.
-    async fn call(&self, command: Command) -> Result<(Output, String), Fault> {
+    async fn call(&self, command: Command, hear: Option<Hear>) -> Result<(Output, String), Fault> {
         let whom = self.shared.route.host.whom.clone();
         let wait = command.limit.0;
         let lane = tokio::time::timeout(wait, Arc::clone(&self.lanes).acquire_owned()).await;
@@ -222,7 +228,7 @@ impl Ssh {
         pool::run(&whom, wait, move |runtime| {
             let _lane = lane;
             let (conn, channel) = shared.ready(runtime, &mut stop)?;
-            let (done, usable) = exec::run(&conn, channel, &command, &mut stop);
+            let (done, usable) = exec::run(&conn, channel, &command, hear.as_ref(), &mut stop);
             let host_key = conn.host_key().to_owned();
             if usable {
                 shared.idle().push(conn.keep());
