@@ -37,6 +37,7 @@ pub struct NodeWiring {
     pub bmc: Vec<Setting>,
     pub host: Option<Setting>,
     pub trust: Trust,
+    pub unlock: Option<String>,
 }
 
 impl Wiring {
@@ -48,7 +49,7 @@ impl Wiring {
             .map(|(name, n)| {
                 let seats = n.seats.iter().map(|s| (s.cluster.clone(), s.node.clone())).collect();
                 let trust = inventory.trust.get(name).cloned().unwrap_or_default();
-                (name.clone(), NodeWiring { seats, bmc: n.bmc.clone(), host: n.host.clone(), trust })
+                (name.clone(), NodeWiring { seats, bmc: n.bmc.clone(), host: n.host.clone(), trust, unlock: n.unlock.clone() })
             })
             .collect();
         let used: BTreeSet<&ClusterName> = nodes.values().flat_map(|n| &n.seats).map(|(c, _)| c).collect();
@@ -62,6 +63,7 @@ impl Wiring {
             bmc: n.bmc.clone(),
             host: n.host.clone(),
             trust: n.trust.clone(),
+            unlock: n.unlock.clone(),
         };
         Wiring { base: PathBuf::from(&plan.base), clusters: plan.clusters.clone(), nodes: plan.nodes.iter().map(|(name, n)| (name.clone(), node(n))).collect() }
     }
@@ -72,7 +74,7 @@ impl Wiring {
         // Names are resolved side by side: one slow answer each, a thousand times after another, is a quarter of an hour.
         let nodes = stream::iter(&self.nodes).map(|(name, wiring)| async move {
             let host = wiring.host.as_ref().map(|h| host_of(cx, &self.base, name, h, &wiring.trust));
-            let mut doors = NodeDoors { seats: wiring.seats.clone(), host, bmc: Vec::new() };
+            let mut doors = NodeDoors { seats: wiring.seats.clone(), host, bmc: Vec::new(), unlock: wiring.unlock.clone() };
             for setting in &wiring.bmc {
                 doors.bmc.push(door(cx, &self.base, name, setting, &wiring.trust).await);
             }
@@ -162,6 +164,7 @@ pub fn for_run(cx: &Context, run: &RunId, plan: &Plan, listener: Arc<dyn Listene
                     vouched: plan.vouched.clone(),
                     clusterless: clusterless(plan, planned),
                     relaxed: planned.relaxed.clone(),
+                    unlock: planned.unlock.clone(),
                     own: own.clone(),
                 },
                 ask: Ask { run: Some(run.clone()), reason: cx.global.reason.clone(), inherited: planned.inherits_from.clone(), ..Ask::default() }

@@ -9,6 +9,7 @@ pub mod moment;
 mod permit;
 pub mod readings;
 pub mod storage;
+pub mod unlock;
 
 pub use branch::Own;
 pub use moment::Moment;

@@ -1,5 +1,5 @@
 //! A `Permit`: the right to send one power verb to one node, once, within 30 seconds of the readings it was made from.
-use super::{Readings, boot_order, branch, dead, empty, flash, identity, storage};
+use super::{Readings, boot_order, branch, dead, empty, flash, identity, storage, unlock};
 use crate::model::{Fault, FaultKind, NodeName, Power, Relax, ResetType};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -29,6 +29,8 @@ pub fn permit(node: &NodeName, verb: ResetType, readings: &Readings) -> Result<P
     } else {
         identity::judge(node, readings)?;
         unless(readings, Relax::Empty, empty::judge(node, readings))?;
+        // Once it is off, On is owed all the same: a dark machine is no better than one that waits for a passphrase.
+        unless(readings, Relax::BootOrder, unlock::judge(node, readings.host_word(), readings.pins.unlock.as_deref()))?;
         unless(readings, Relax::Storage, storage::judge(node, &moment.stores, readings.host_word()))?;
     }
     flash::judge(node, readings)?;

@@ -1,5 +1,5 @@
 //! What the interlocks judge: one node as read just now, from every witness it has.
-use super::{Moment, Own, permit, storage};
+use super::{Moment, Own, permit, storage, unlock};
 use crate::{
     drivers::{
         bmc::Bmc,
@@ -26,6 +26,8 @@ pub struct Pins {
     pub clusterless: Vec<ClusterName>,
     /// What a person relaxed by name for this node, in the command that made the run.
     pub relaxed: BTreeSet<Relax>,
+    /// The inventory's word on how its root disk unlocks.
+    pub unlock: Option<String>,
     /// Where this process runs.
     pub own: Own,
 }
@@ -101,7 +103,7 @@ impl Readings {
     pub fn only_left_over(&self, node: &NodeName, verb: ResetType) -> bool {
         let mut without = self.clone();
         without.pins.relaxed.insert(Relax::BootOrder);
-        self.left_over().is_some() && permit(node, verb, &without).is_ok()
+        self.left_over().is_some() && unlock::judge(node, self.host_word(), self.pins.unlock.as_deref()).is_ok() && permit(node, verb, &without).is_ok()
     }
     /// A store rebuilds, which ends by itself.
     pub fn only_rebuilds(&self) -> bool {

@@ -57,6 +57,8 @@ pub struct Quirks {
     pub update_pull_only: bool,
     /// A boot override that somebody left over: PXE, once.
     pub boot_pxe: bool,
+    /// Its root disk is encrypted, and opens by this: `passphrase`, `tpm`.
+    pub root: Option<&'static str>,
     /// Its mirror rebuilds, and does not end.
     pub rebuilding: bool,
     /// It runs under the boot id of the computer that the lab is on: pitstop there sits on it.
@@ -79,6 +81,8 @@ pub enum Flaw {
     MountMissing,
     ReadOnlyRoot,
     HostKey,
+    BootOrder,
+    SecureBoot,
 }
 
 /// What a machine boots next instead of its disk, in Redfish's words.
@@ -146,6 +150,10 @@ pub struct Seen {
     pub scale: f64,
 }
 impl Seen {
+    /// Something that a boot brought to light.
+    pub fn flawed(&self, flaw: Flaw) -> bool {
+        self.boots > 0 && self.spec.quirks.flaws.contains(&flaw)
+    }
     /// Its BMC says nothing: broken, or restarting.
     pub fn silent(&self) -> bool {
         self.spec.quirks.bmc_silent || self.flash.back_at.is_some()

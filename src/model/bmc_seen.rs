@@ -1,5 +1,6 @@
 //! What a BMC knows beside power: firmware, live tasks, its log, its health, what boots next. In Redfish's words, whatever protocol said it.
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// One entry of the firmware inventory.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,6 +44,19 @@ impl BootOverride {
     pub fn is_off(&self) -> bool {
         self.enabled == "Disabled" || self.target == "None" || (self.enabled == "Continuous" && self.target == "Hdd")
     }
+}
+
+/// How the machine is set up to boot, as its BMC knows it: part of the picture that is compared after a reset.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BootSetup {
+    /// Redfish `Boot.BootOrder`; None: not said.
+    pub order: Option<Vec<String>>,
+    /// `SecureBootCurrentBoot`, `SecureBootEnable`, as said.
+    pub secure_boot: BTreeMap<String, String>,
+    /// BIOS attributes by name, without passwords.
+    pub bios: BTreeMap<String, String>,
+    /// `SecureBoot`, `Bios`: why it could not be read.
+    pub unread: BTreeMap<String, String>,
 }
 
 /// One record of the System Event Log.

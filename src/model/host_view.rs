@@ -1,5 +1,5 @@
 //! What the node's operating system says, and a command to give it.
-use super::{DataStore, Identity, Span};
+use super::{DataStore, Identity, Lock, Span};
 use serde::{Deserialize, Serialize};
 
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -42,6 +42,9 @@ pub struct HostView {
     /// EFI BootNext, as four hex digits: what boots once instead of the boot order.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub boot_next: Option<String>,
+    /// Encrypted devices below the root file system, and what opens each at boot. Empty: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub locks: Vec<Lock>,
 }
 
 fn whole<S: serde::Serializer>(seconds: &f64, s: S) -> Result<S::Ok, S::Error> {

@@ -113,7 +113,11 @@ pub fn diff(before: &Picture, after: &Picture, rules: &Rules, accepted: &[String
             continue;
         }
         match (before.items.get(id), after.items.get(id)) {
-            (Some(was), Some(is)) if was != is => changed(category, name, was, is).into_iter().for_each(|(level, line)| say(id, level, line)),
+            (Some(was), Some(is)) if was != is => changed(category, name, was, is).into_iter().for_each(|(level, line)| {
+                // New firmware changes attributes; where they are meant to stay, the playbook says so.
+                let level = if category == "bios" && any(&rules.strict, id) { Level::Degraded } else { level };
+                say(id, level, line);
+            }),
             (Some(was), None) => {
                 let level = lost(category, was, any(&rules.strict, id));
                 say(id, level, format!("{} is gone{}", words(category, name), told(", was ", category, was)));
@@ -130,7 +134,7 @@ pub fn diff(before: &Picture, after: &Picture, rules: &Rules, accepted: &[String
     for (category, why) in after.unread.iter().filter(|(c, _)| !before.unread.contains_key(*c) && !ignored(&format!("{c}:*"))) {
         if before.count(category) > 0 {
             let all = format!("{category}:*");
-            let level = if ["module", "port"].contains(&category.as_str()) && !any(&rules.strict, &all) { Level::Noted } else { Level::Lost };
+            let level = if ["module", "port", "bios"].contains(&category.as_str()) && !any(&rules.strict, &all) { Level::Noted } else { Level::Lost };
             say(&all, level, format!("{category} cannot be read any more: {why}"));
         }
     }
@@ -150,7 +154,7 @@ fn lost(category: &str, was: &Facts, strict: bool) -> Level {
     let level = match category {
         // On-demand units come and go; what is enabled and ran is meant to run.
         "unit" if fact(was, "enabled").is_empty() || !fact(was, "state").starts_with("active") => Level::Noted,
-        "module" | "port" => Level::Noted,
+        "module" | "port" | "bios" => Level::Noted,
         "route" if !fact(was, "lasting").is_empty() => Level::Lost,
         "route" => Level::Noted,
         _ => Level::Lost,
@@ -215,15 +219,26 @@ fn changed(category: &str, name: &str, was: &Facts, is: &Facts) -> Vec<(Level, S
         "kernel" if older(b("release"), a("release")) => worse("release", format!("{what} is {}, was the newer {}", b("release"), a("release"))),
         "cmdline" => worse("parameters", format!("boot parameters: {}", two(a("parameters"), b("parameters")))),
         "time" if a("synchronized") == "yes" => worse("synchronized", "the clock is not synchronized any more".to_owned()),
-        "boot-order" | "secure-boot" => worse("value", format!("{what} is {}, was {}", b("value"), a("value"))),
+        "bmc-secure-boot" => {
+            let differ: Vec<&String> = was.keys().filter(|key| a(key) != b(key)).collect();
+            // What it ran with, and what it is set to: any of them less or other than it was is another trust in what boots.
+            if !differ.is_empty() {
+                let told = |f: &Facts| differ.iter().map(|key| format!("{key} {}", or_nothing(fact(f, key)))).collect::<Vec<_>>().join(", ");
+                return vec![(Level::Degraded, format!("{what} is {}, was {}", told(is), told(was)))];
+            }
+        }
+        "boot-order" | "secure-boot" | "bmc-boot-order" => worse("value", format!("{what} is {}, was {}", b("value"), a("value"))),
         _ => {}
     }
     let others: BTreeSet<&String> = was.keys().chain(is.keys()).filter(|k| !said.contains(k.as_str()) && fact(was, k) != fact(is, k)).collect();
     for key in others {
-        let empty = |v: &str| if v.is_empty() { "nothing".to_owned() } else { v.to_owned() };
-        found.push((Level::Noted, format!("{what}: {key} is {}, was {}", empty(fact(is, key)), empty(fact(was, key)))));
+        found.push((Level::Noted, format!("{what}: {key} is {}, was {}", or_nothing(fact(is, key)), or_nothing(fact(was, key)))));
     }
     found
+}
+
+fn or_nothing(value: &str) -> &str {
+    if value.is_empty() { "nothing" } else { value }
 }
 
 /// What of a list of words went and came.
@@ -250,6 +265,9 @@ fn words(category: &str, name: &str) -> String {
         "pci" => format!("PCI device {name}"),
         "gpu" => format!("GPU {name}"),
         "memory" | "kernel" | "time" | "cmdline" | "boot-order" | "secure-boot" => category.replace('-', " "),
+        "bmc-boot-order" => "boot order at the BMC".to_owned(),
+        "bmc-secure-boot" => "Secure Boot at the BMC".to_owned(),
+        "bios" => format!("BIOS attribute {name}"),
         "port" => format!("listening port {name}"),
         _ => format!("{category} {name}"),
     }
@@ -337,6 +355,19 @@ mod tests {
             Some(("boot-order", "value", &[("value", "0002,0001")])),
             "boot order is 0002,0001, was 0001,0002",
         );
+        holds(
+            ("bmc-boot-order", "value", &[("value", "Boot0001,Boot0000")]),
+            Some(("bmc-boot-order", "value", &[("value", "Boot0000,Boot0001")])),
+            "boot order at the BMC is Boot0000,Boot0001, was Boot0001,Boot0000",
+        );
+        let secure = |now, set| -> Vec<(&str, &str)> { vec![("SecureBootCurrentBoot", now), ("SecureBootEnable", set)] };
+        holds(
+            ("bmc-secure-boot", "value", &secure("Enabled", "true")),
+            Some(("bmc-secure-boot", "value", &secure("Disabled", "true"))),
+            "Secure Boot at the BMC is SecureBootCurrentBoot Disabled, was SecureBootCurrentBoot Enabled",
+        );
+        noted(("bios", "BootMode", &[("value", "Uefi")]), Some(("bios", "BootMode", &[("value", "Legacy")])));
+        noted(("bios", "BootMode", &[("value", "Uefi")]), None);
         noted(("module", "nvme", &[]), None);
         noted(("port", "tcp 0.0.0.0:22", &[("process", "sshd")]), None);
     }
@@ -368,6 +399,9 @@ mod tests {
         assert!(!levels(Rules { ignore: list("link:eth*"), ..Rules::default() }, &[]).contains_key("link:eth1"));
         assert_eq!(levels(Rules { expect: list("dimm"), ..Rules::default() }, &[])["dimm:A3"], Level::Expected);
         assert_eq!(levels(Rules { strict: list("module"), ..Rules::default() }, &[])["module:nvme"], Level::Lost);
+        let bios = |value| picture(&[("bios", "BootMode", &[("value", value)])]);
+        let strict = Rules { strict: list("bios"), ..Rules::default() };
+        assert_eq!(diff(&bios("Uefi"), &bios("Legacy"), &strict, &[])[0].level, Level::Degraded);
         let accepted = levels(Rules::default(), &["dimm:A3"]);
         assert_eq!((accepted["dimm:A3"], accepted["link:eth1"]), (Level::Expected, Level::Lost), "one by one");
     }

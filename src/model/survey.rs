@@ -86,6 +86,9 @@ pub struct Refused {
     /// By which name a person may relax it; none: nobody may.
     pub relax: Option<Relax>,
     pub fault: Fault,
+    /// A boot override that stands: a run that was asked to puts it aside itself.
+    #[serde(default)]
+    pub clears: bool,
 }
 
 /// Why a selected node is not worked on.

@@ -56,6 +56,7 @@ fn node(name: &NodeName, before: &PlannedNode, now: &PlannedNode) -> Vec<String>
         ("its host's settings", before.host == now.host),
         ("its pins", before.trust == now.trust),
         ("the identity values it shares with others", before.shared == now.shared),
+        ("how its root disk unlocks", before.unlock == now.unlock),
         ("its checks", before.checks == now.checks),
         ("what an earlier run left on it", before.inherits == now.inherits),
     ];

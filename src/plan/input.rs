@@ -41,6 +41,8 @@ pub struct NodeInput {
     pub checks: Vec<PlannedCheck>,
     /// What the run itself may need: `dns`, `cluster-api`. Goes last.
     pub carries: BTreeSet<String>,
+    /// How its root disk unlocks, in words.
+    pub unlock: Option<String>,
     /// By a person, for this node in this command; never from a file.
     pub relaxed: BTreeSet<Relax>,
 }
@@ -94,6 +96,7 @@ impl From<&PlannedNode> for NodeInput {
             trust: planned.trust.clone(),
             checks: planned.checks.clone(),
             carries: BTreeSet::new(),
+            unlock: planned.unlock.clone(),
             relaxed: planned.relaxed.clone(),
         }
     }
@@ -111,6 +114,7 @@ impl NodeInput {
             trust: inventory.trust.get(name).cloned().unwrap_or_default(),
             checks: entry.checks.iter().map(|c| PlannedCheck { at: c.at.clone(), check: c.setting.clone() }).collect(),
             carries: entry.carries.iter().cloned().collect(),
+            unlock: entry.unlock.clone(),
             relaxed: BTreeSet::new(),
         })
     }

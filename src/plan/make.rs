@@ -69,6 +69,7 @@ fn plan(input: &Input<'_>, world: &World<'_>, cluster: &ClusterName, selected: &
             inherits_from: history.inherits_from,
             resets_today: history.resets_today,
             relaxed: node.relaxed.clone(),
+            unlock: node.unlock.clone(),
             expect: evidence::expect(seen, &chain, playbook),
         };
         (name, planned)

@@ -135,6 +135,9 @@ pub struct PlannedNode {
     /// What a person relaxed by name for this node in this command.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub relaxed: BTreeSet<Relax>,
+    /// The inventory's word on how its root disk unlocks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unlock: Option<String>,
     pub expect: Expect,
 }
 

@@ -1,9 +1,12 @@
 //! Preflight's verdict on one node, over a survey: may a run touch it? `plan` and `check` show it; the preflight step and the guards ask again.
+mod power;
+
 use super::{ClusterInput, History, Input, NO_CLUSTER, NodeInput, Note};
 use crate::model::{
-    BmcView, Boot, Chain, ClusterName, Fault, FaultKind, Identity, LiveTask, NodeName, NodeSurvey, NodeView, Power, Relax, Setting, Started, Survey, WaySeen,
+    BmcView, Boot, Chain, ClusterName, Fault, FaultKind, Identity, NodeName, NodeSurvey, NodeView, Power, Relax, Setting, Survey, WaySeen,
     chain::{self, BMC},
 };
+use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// A node that may be worked on: how its chain closed, and what people should read first.
@@ -28,6 +31,8 @@ pub struct World<'a> {
     dark: bool,
     /// It is cut off without being asked to leave: only a dead one.
     fences: bool,
+    /// It installs firmware and does not say how a root disk that is sealed to the TPM opens after that.
+    breaks_seals: bool,
     /// Nothing in it empties a node or touches power: what cannot leave may stay.
     stays: bool,
 }
@@ -48,6 +53,7 @@ impl<'a> World<'a> {
             clusters: &input.clusters,
             shared: shared(input.survey),
             powers: input.playbook.name.is_empty() || steps().any(|s| ["reset", "firmware", "pause"].contains(&s.kind.as_str())),
+            breaks_seals: steps().any(|s| s.kind == "firmware" && s.body.get("reseal").is_none_or(Value::is_null)),
             dark: steps().any(dark),
             fences: steps().any(|s| s.kind == "fence"),
             stays: !input.playbook.name.is_empty() && !steps().any(empties),
@@ -81,8 +87,8 @@ impl<'a> World<'a> {
             false => None,
         };
         if let Some(chain) = chain {
-            let power = disagreement(seen).or_else(|| if self.dark { None } else { powered(seen, name, history, &mut notes) });
-            faults.extend(power.or_else(|| flash(seen, name, history, &mut notes)));
+            let power = disagreement(seen).or_else(|| if self.dark { None } else { power::powered(seen, name, history, &mut notes) });
+            faults.extend(power.or_else(|| power::flash(seen, name, history, &mut notes)));
             faults.extend(self.at_power(seen, name, node, &mut notes));
             if faults.is_empty() {
                 return Ok(Verdict { chain, notes });
@@ -107,24 +113,6 @@ impl<'a> World<'a> {
             _ => return None,
         };
         Some(Fault::new(FaultKind::Unwilling, format!("{name} is not dead: {why}")).next(format!("pitstop run reboot {name}")))
-    }
-
-    /// What would stand against power now (safety.md, 14 to 16). A person may have relaxed it by name; a node that power is not asked of bears it.
-    fn at_power(&self, seen: &NodeSurvey, name: &NodeName, node: &NodeInput, notes: &mut Vec<Note>) -> Vec<Fault> {
-        let mut faults = Vec::new();
-        for refused in &seen.at_power.refused {
-            match refused.relax {
-                _ if !self.powers => notes.push(note(name, format!("power would be refused: {}", refused.fault))),
-                Some(relax) if node.relaxed.contains(&relax) => {
-                    notes.push(note(name, format!("relaxed by name ({relax}): {}", refused.fault)));
-                }
-                Some(Relax::BootOrder) if self.clears_boot && seen.at_power.boot.as_ref().is_some_and(|b| !b.is_off()) => {
-                    notes.push(note(name, format!("{}; it is put aside and given back", refused.fault.what)));
-                }
-                _ => faults.push(refused.fault.clone()),
-            }
-        }
-        faults
     }
 
     /// One proven way in; the other is checked where the inventory names it.
@@ -421,45 +409,6 @@ fn disagreement(seen: &NodeSurvey) -> Option<Fault> {
 fn left_off(seen: &NodeSurvey, history: &History) -> bool {
     let off = seen.bmc.iter().any(|way| way.seen.as_ref().is_ok_and(|view| view.power == Power::Off));
     off && history.inherits.iter().any(|loan| loan.first) && !matches!(&seen.host, Some(Ok(_)))
-}
-
-/// As the preflight step judges it, told before anything begins.
-fn powered(seen: &NodeSurvey, name: &NodeName, history: &History, notes: &mut Vec<Note>) -> Option<Fault> {
-    let power: Vec<Power> = seen.bmc.iter().filter_map(|way| way.seen.as_ref().ok()).map(|view| view.power).collect();
-    if power.contains(&Power::Off) && history.inherits.is_empty() {
-        let fault = Fault::new(FaultKind::Unwilling, format!("{name} is powered off"));
-        return Some(fault.next(format!("switch it on first: nobody knows why {name} is off")));
-    }
-    if !power.contains(&Power::On) {
-        notes.push(note(name, "its BMC does not say On".into()));
-    }
-    None
-}
-
-/// safety.md, 13, as the guard before each verb judges it. One way that tells of tasks is enough; where none does, that is said.
-fn flash(seen: &NodeSurvey, name: &NodeName, history: &History, notes: &mut Vec<Note>) -> Option<Fault> {
-    let started: Vec<Started> = history.inherits.iter().filter_map(Started::of).collect();
-    let told: Vec<&Result<Vec<LiveTask>, Fault>> = seen.bmc.iter().filter_map(|way| way.tasks.as_ref()).collect();
-    let live = told.iter().filter_map(|tasks| tasks.as_ref().ok()).flatten().find(|task| !started.iter().any(|s| s.waits(task)));
-    if let Some(task) = live {
-        return Some(task.refusal(name));
-    }
-    if told.iter().any(|tasks| tasks.is_ok()) || told.is_empty() {
-        return None;
-    }
-    let able = told.iter().filter_map(|tasks| tasks.as_ref().err()).find(|fault| fault.kind != FaultKind::Unable);
-    match (able, started.first()) {
-        (Some(fault), _) => Some(about("flash: its BMC's tasks cannot be read", fault))
-            .map(|f| Fault { next: Some(format!("look at the BMC, then pitstop check {name}")), ..f }),
-        (None, Some(open)) => Some(
-            Fault::new(FaultKind::Unable, format!("flash: an earlier run started the {}, and the BMC cannot say whether it is at its end", open.named(name)))
-                .next(format!("give {name} a bmc.redfish in the inventory, or look at the machine")),
-        ),
-        (None, None) => {
-            notes.push(note(name, "its BMC cannot tell of live firmware tasks: not looked at".into()));
-            None
-        }
-    }
 }
 
 /// What keeps workloads from leaving now: it may be gone by tonight, so it is no refusal.

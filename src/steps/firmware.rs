@@ -23,6 +23,9 @@ pub struct Config {
     /// `ADDRESS:PORT` of this machine as BMCs reach it: where a file is served to those that must fetch it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub serve: Option<String>,
+    /// How a root disk that is sealed to the TPM opens after the update and is sealed anew, in words. Without it such a node gets no firmware.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reseal: Option<String>,
     /// An update in doubt is only watched this long, for a task or a version.
     #[serde(default = "ten_minutes")]
     pub quiet: Span,
@@ -41,6 +44,9 @@ impl kinds::Config<dyn Step> for Config {
             && at.parse::<std::net::SocketAddr>().is_err()
         {
             return Err(format!("`serve = \"{at}\"` is not ADDRESS:PORT, such as \"192.0.2.5:8080\""));
+        }
+        if self.reseal.as_ref().is_some_and(|words| words.trim().is_empty()) {
+            return Err("`reseal` is empty: say in words how a sealed root disk opens after the update".into());
         }
         validate_targets(&self.targets)
     }
@@ -212,6 +218,18 @@ async fn tasks(cx: &Cx) -> Result<Vec<Task>, Fault> {
     }
 }
 
+impl Install {
+    /// 16: why an update would leave the root disk shut.
+    async fn sealed(&self, cx: &Cx, past: &Past) -> Result<Option<Fault>, Fault> {
+        let (None, Some(host)) = (&self.config.reseal, &cx.host) else { return Ok(None) };
+        let view = match (host.look().await, reset::host_before(past)) {
+            (Ok(view), _) | (Err(_), Some(view)) => view,
+            (Err(fault), None) => return Err(fault),
+        };
+        Ok(view.locks.iter().find(|lock| lock.sealed()).map(|lock| lock.unsealed_by_firmware(&cx.node)))
+    }
+}
+
 #[async_trait]
 impl Step for Install {
     async fn look(&self, cx: &Cx, past: &Past, now: Timestamp) -> Result<Next, Fault> {
@@ -243,6 +261,11 @@ impl Step for Install {
                 cx.bmc.keep_image(&update, true).await?;
             }
             match next {
+                // Looked at again before the first write: the plan may be hours old.
+                Some(Next::Act(acts)) => match self.sealed(cx, past).await? {
+                    Some(fault) => return Ok(Next::Hold(fault)),
+                    None => return Ok(Next::Act(acts)),
+                },
                 Some(next) => return Ok(next),
                 None => {
                     let (version, below) = target.below(&firmware)?;

@@ -6,7 +6,7 @@ use crate::{
         host::Host,
     },
     due::{Due, DueAnswer, DueProbe, Served},
-    guards::{Own, boot_order, branch, moment, storage},
+    guards::{Own, boot_order, branch, moment, storage, unlock},
     model::{
         AtPower, Blocker, Boot, ClusterName, ClusterSurvey, DueSeen, Fault, FaultKind, HostView, How, LeaseAnswer, NodeName, NodeSurvey, NodeView, Refused,
         Relax, Survey, Timestamp, WaySeen,
@@ -51,6 +51,8 @@ pub struct NodeDoors {
     /// Cluster and the node's name there, in the order in which they are entered.
     pub seats: Vec<(ClusterName, String)>,
     pub host: Option<Result<Arc<dyn Host>, Fault>>,
+    /// The inventory's word on how its root disk unlocks.
+    pub unlock: Option<String>,
 }
 
 pub struct BmcDoor {
@@ -212,12 +214,19 @@ async fn at_power(
     let judged = [
         (None, branch::sits_on(name, &doors.own, boots.chain(host.map(|h| &h.boot_id)), identities, host.into_iter().flat_map(|h| &h.guest_uuids))),
         (Some(Relax::Storage), storage::judge(name, &stores, host)),
-        (Some(Relax::BootOrder), boot.as_ref().map_or(Ok(()), |boot| boot_order::judge(name, boot, host))),
+        (Some(Relax::BootOrder), unlock::judge(name, host, node.unlock.as_deref())),
     ];
+    let override_left = boot.as_ref().and_then(|boot| boot_order::judge(name, boot, host).err());
+    let clears = boot.as_ref().is_some_and(|boot| boot.as_ref().is_ok_and(|seen| !seen.is_off()));
+    let override_left = override_left.map(|fault| Refused { relax: Some(Relax::BootOrder), fault, clears });
     AtPower {
         stores: storage::seen(&stores, host).into_iter().cloned().collect(),
         boot: boot.and_then(Result::ok),
-        refused: judged.into_iter().filter_map(|(relax, judged)| judged.err().map(|fault| Refused { relax, fault })).collect(),
+        refused: judged
+            .into_iter()
+            .filter_map(|(relax, judged)| judged.err().map(|fault| Refused { relax, fault, clears: false }))
+            .chain(override_left)
+            .collect(),
     }
 }
 

@@ -145,6 +145,7 @@ async fn every_witness_is_asked_on_its_own_and_one_that_hangs_is_a_fault() {
         bmc: vec![door(&world, "first", true, "192.0.2.1"), door(&world, "second", false, "127.0.0.2")],
         seats: vec![(ClusterName("edge".into()), "a".into()), (ClusterName("far".into()), "a".into())],
         host: Some(Ok(fake(&world, "ssh", false))),
+        ..NodeDoors::default()
     };
     doors.nodes.insert(NodeName("a".into()), node);
     let fault = Fault::new(FaultKind::Unable, "no host");

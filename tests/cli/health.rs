@@ -13,6 +13,12 @@ fn what_is_lost_is_held_with_the_line_that_explains_it() {
         ("unit-failed", "unit irqbalance.service is failed, was active", "--accept 'unit:irqbalance.service'"),
         ("mount-missing", "mount /var/lib/data is gone", "--accept 'mount:/var/lib/data'"),
         ("read-only-root", "mount / is read-only, was writable", "--accept 'mount:/'"),
+        (
+            "boot-order-changed",
+            "boot order at the BMC is Boot0000,Boot0001, was Boot0001,Boot0000; boot order is 0000,0001, was 0001,0000",
+            "--accept 'bmc-boot-order:value' --accept 'boot-order:value'",
+        ),
+        ("secure-boot-off", "secure boot is disabled, was enabled", "--accept 'bmc-secure-boot:value' --accept 'secure-boot:value'"),
         ("changed-host-key", "at reset: something else booted on edge-02", "is not what known_hosts has; something else answers"),
     ];
     // A few at a time: most of it is waiting.

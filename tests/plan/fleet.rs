@@ -82,6 +82,7 @@ fn node(n: usize) -> NodeInput {
         trust: Trust::default(),
         checks: vec![],
         carries: BTreeSet::new(),
+        unlock: None,
         relaxed: BTreeSet::new(),
     }
 }

@@ -25,6 +25,25 @@ fn inv_13_an_update_that_begins_meanwhile_is_waited_for_then_held_and_never_rese
     }
 }
 
+/// The plan was made before it was sealed, or before anybody could read that it is.
+#[test]
+fn inv_16_a_root_disk_found_sealed_before_the_first_update_is_a_hold() {
+    let temper = Temper { root_opens_by: vec![Key::Tpm], ..Temper::default() };
+    let (sim, fleet) = run_quietly(Case { firmware: Some("on-reset"), temper, ..Case::default() }, "sealed");
+    let machines = sim.world.machines.lock().unwrap();
+    assert_eq!((sim.end_of(&fleet, "n1"), machines["n1"].updates, machines["n1"].verbs.len()), (Phase::Ended(End::Returned), 0, 0), "given back untouched");
+    assert_eq!((sim.end_of(&fleet, "n0"), machines["n0"].updates), (Phase::Ended(End::Done), 1));
+}
+
+/// A passphrase that nobody would type, found at the moment of power.
+#[test]
+fn inv_16_a_root_disk_that_asks_for_a_passphrase_gets_no_verb() {
+    let temper = Temper { root_opens_by: vec![Key::Passphrase], ..Temper::default() };
+    let (sim, fleet) = run_quietly(Case { temper, ..Case::default() }, "passphrase");
+    assert!(sim.world.machines.lock().unwrap()["n1"].verbs.is_empty(), "{:?}", sim.end_of(&fleet, "n1"));
+    assert_ne!(sim.end_of(&fleet, "n1"), Phase::Ended(End::Done));
+}
+
 #[test]
 fn firmware_is_installed_and_read_back() {
     for apply in ["on-reset", "immediate"] {

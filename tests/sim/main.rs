@@ -501,7 +501,7 @@ fn random_faults_and_deaths_break_no_invariant() {
                 boots_twice: dice.roll(16) == 0,
                 miswired: dice.roll(20) == 0,
                 other_system: dice.roll(16) == 0,
-                foreign_update: None,
+                ..Temper::default()
             };
             let how = ["graceful", "force", "power-cycle"][dice.roll(3) as usize];
             let case = Case { nodes: 3 + dice.roll(2) as usize, max_unavailable: 1 + dice.roll(2) as u32, how, temper, seed, ..Case::default() };

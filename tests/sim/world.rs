@@ -68,6 +68,8 @@ pub struct Temper {
     pub other_system: bool,
     /// Somebody else's update is live at the BMC of node 1, from and until these seconds of the simulation.
     pub foreign_update: Option<(u64, u64)>,
+    /// What opens node 1's root disk at boot; empty: it is not encrypted.
+    pub root_opens_by: Vec<Key>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -552,6 +554,10 @@ impl Host for FakeHost {
                     identity: Identity { machine_id: Some(format!("{:032x}", 1 + name.len() + usize::from(other))), ..identity(name) },
                     root_fs: Some(if other { "live".into() } else { "root".into() }),
                     system_state: Some("running".into()),
+                    locks: match name == "n1" && !temper.root_opens_by.is_empty() {
+                        true => vec![Lock { device: "/dev/sda3".into(), by: temper.root_opens_by.clone() }],
+                        false => vec![],
+                    },
                     ..HostView::default()
                 })
             })

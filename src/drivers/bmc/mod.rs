@@ -2,7 +2,7 @@
 use crate::{
     guards::Permit,
     kinds::Kind,
-    model::{BmcView, BootOverride, Certificate, Connect, Fault, FaultKind, Firmware, Health, LiveTask, LogEntry, ResetType, Task, Update},
+    model::{BmcView, BootOverride, BootSetup, Certificate, Connect, Fault, FaultKind, Firmware, Health, LiveTask, LogEntry, ResetType, Task, Update},
 };
 use async_trait::async_trait;
 use std::sync::Arc;
@@ -68,6 +68,10 @@ pub trait Bmc: Send + Sync {
     /// One write.
     async fn set_boot_override(&self, _to: &BootOverride) -> Result<(), Fault> {
         Err(cannot(self, "boot override"))
+    }
+    /// Boot order, Secure Boot and BIOS attributes. Reads only; what one part does not say spoils no other.
+    async fn boot_setup(&self) -> Result<BootSetup, Fault> {
+        Err(cannot(self, "boot order"))
     }
     /// Log records after the one with this id, oldest first; None: all. Reads only.
     async fn log_since(&self, _id: Option<&str>) -> Result<Vec<LogEntry>, Fault> {

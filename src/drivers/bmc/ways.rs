@@ -2,7 +2,7 @@
 use super::Bmc;
 use crate::{
     guards::Permit,
-    model::{BmcView, BootOverride, Fault, FaultKind, Firmware, Health, LiveTask, LogEntry, ResetType, Task, Update},
+    model::{BmcView, BootOverride, BootSetup, Fault, FaultKind, Firmware, Health, LiveTask, LogEntry, ResetType, Task, Update},
 };
 use async_trait::async_trait;
 use futures::future::BoxFuture;
@@ -34,6 +34,20 @@ impl Ways {
         }
         // Dead, or without tasks: what the last one says.
         Err(merged(faults))
+    }
+
+    /// A second way that knows no boot order is no answer for a first that does and is silent now: the picture after would lack what the one before had.
+    async fn read_setup(&self) -> Result<BootSetup, Fault> {
+        let mut silent = None;
+        let mut unable = Vec::new();
+        for way in &self.0 {
+            match way.boot_setup().await {
+                Err(fault) if fault.kind == FaultKind::Unable => unable.push(fault),
+                Err(fault) => silent = silent.or(Some(fault)),
+                seen => return seen,
+            }
+        }
+        Err(silent.unwrap_or_else(|| merged(unable)))
     }
 
     /// A write goes to the next way only where nothing can have happened on this one (safety.md, 12).
@@ -94,6 +108,9 @@ impl Bmc for Ways {
             Box::pin(async move { way.set_boot_override(&to).await })
         })
         .await
+    }
+    async fn boot_setup(&self) -> Result<BootSetup, Fault> {
+        self.read_setup().await
     }
     async fn log_since(&self, id: Option<&str>) -> Result<Vec<LogEntry>, Fault> {
         self.read(|way| {

@@ -1,6 +1,6 @@
 //! The documents of the lab's BMC: pure functions of one machine as it is seen now.
 use super::sessions::{LIMIT, TIMEOUT};
-use crate::lab::rack::Seen;
+use crate::lab::rack::{Flaw, Seen};
 use serde_json::{Value, json};
 
 /// What the rack knows how to do. `Nmi` and the rest are refused.
@@ -48,7 +48,9 @@ pub fn resource(path: &str, seen: &Seen, username: &str, open: &[u64]) -> Option
             "Boot": {
                 "BootSourceOverrideEnabled": seen.boot_override.enabled, "BootSourceOverrideTarget": seen.boot_override.target, "BootSourceOverrideMode": "UEFI",
                 "BootSourceOverrideTarget@Redfish.AllowableValues": TARGETS,
+                "BootOrder": if seen.flawed(Flaw::BootOrder) { ["Boot0000", "Boot0001"] } else { ["Boot0001", "Boot0000"] },
             },
+            "SecureBoot": { "@odata.id": "/redfish/v1/Systems/1/SecureBoot" }, "Bios": { "@odata.id": "/redfish/v1/Systems/1/Bios" },
             "LocationIndicatorActive": seen.light,
             "Status": { "State": if seen.on { "Enabled" } else { "StandbyOffline" }, "Health": "OK" },
             "Links": { "ManagedBy": links(&["/redfish/v1/Managers/1"]), "Chassis": links(&["/redfish/v1/Chassis/1"]) },
@@ -59,6 +61,17 @@ pub fn resource(path: &str, seen: &Seen, username: &str, open: &[u64]) -> Option
         "/redfish/v1/Systems/1/ResetActionInfo" => json!({
             "@odata.type": "#ActionInfo.v1_3_0.ActionInfo", "Id": "ResetActionInfo", "Name": "Reset Action Info",
             "Parameters": [{ "Name": "ResetType", "Required": true, "DataType": "String", "AllowableValues": VERBS }],
+        }),
+        "/redfish/v1/Systems/1/SecureBoot" => {
+            let on = !seen.flawed(Flaw::SecureBoot);
+            json!({
+                "@odata.type": "#SecureBoot.v1_1_0.SecureBoot", "Id": "SecureBoot", "Name": "UEFI Secure Boot",
+                "SecureBootCurrentBoot": if on { "Enabled" } else { "Disabled" }, "SecureBootEnable": on, "SecureBootMode": "UserMode",
+            })
+        }
+        "/redfish/v1/Systems/1/Bios" => json!({
+            "@odata.type": "#Bios.v1_2_0.Bios", "Id": "BIOS", "Name": "BIOS Configuration", "AttributeRegistry": "BiosAttributeRegistry.v1_0_0",
+            "Attributes": { "BootMode": "Uefi", "ProcCores": 32, "SriovGlobalEnable": "Enabled", "AdminPassword": Value::Null, "AcPwrRecovery": "Last" },
         }),
         "/redfish/v1/Managers" => collection("ManagerCollection", "Managers", &["/redfish/v1/Managers/1"]),
         "/redfish/v1/Managers/1" => json!({

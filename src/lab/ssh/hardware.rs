@@ -1,15 +1,17 @@
 //! What the tools of a simulated machine say about its hardware: the files that they answer from, with what its faults take away after a boot.
 use crate::lab::rack::{Flaw, Seen};
 
-pub const TOOLS: [(&str, &[&str]); 1] =
-    [(include_str!("tools/hardware.sh"), &["lsblk", "ip", "dmidecode", "lspci", "ss", "timedatectl", "efibootmgr", "mokutil", "mount", "dmesg"])];
+pub const TOOLS: [(&str, &[&str]); 1] = [(
+    include_str!("tools/hardware.sh"),
+    &["lsblk", "ip", "dmidecode", "lspci", "ss", "timedatectl", "efibootmgr", "mokutil", "mount", "dmesg", "cryptsetup", "clevis", "zfs"],
+)];
 pub const DATA: &str = "/var/lib/data";
 const SLOTS: [&str; 8] = ["A1", "A2", "A3", "A4", "B1", "B2", "B3", "B4"];
 const GIB: u64 = 64;
 
 /// Path below the machine's root, and text.
 pub fn files(seen: &Seen, kernel: &str) -> Vec<(&'static str, String)> {
-    let flawed = |flaw: Flaw| seen.boots > 0 && seen.spec.quirks.flaws.contains(&flaw);
+    let flawed = |flaw: Flaw| seen.flawed(flaw);
     let slots: Vec<&str> = SLOTS.into_iter().filter(|s| !(*s == "A3" && flawed(Flaw::LostDimm))).collect();
     let dimms: String = slots
         .iter()
@@ -48,7 +50,30 @@ pub fn files(seen: &Seen, kernel: &str) -> Vec<(&'static str, String)> {
         ("out/lspci", "0000:00:00.0 0600: 8086:2020 (rev 07)\n0000:3b:00.0 0200: 8086:1593 (rev 02)\n0000:3b:00.1 0200: 8086:1593 (rev 02)".to_owned()),
         ("out/ss", "tcp   LISTEN 0      128          0.0.0.0:22        0.0.0.0:*    users:((\"sshd\",pid=812,fd=3))".to_owned()),
         ("out/timedatectl", "NTPSynchronized=yes".to_owned()),
-        ("out/efibootmgr", "BootCurrent: 0001\nBootOrder: 0001,0000\nBoot0000* UEFI PXE\nBoot0001* debian".to_owned()),
-        ("out/mokutil", "SecureBoot enabled".to_owned()),
+        (
+            "out/efibootmgr",
+            format!("BootCurrent: 0001\nBootOrder: {}\nBoot0000* UEFI PXE\nBoot0001* debian", if flawed(Flaw::BootOrder) { "0000,0001" } else { "0001,0000" }),
+        ),
+        ("out/mokutil", format!("SecureBoot {}", if flawed(Flaw::SecureBoot) { "disabled" } else { "enabled" })),
+        (
+            "out/lsblk-below",
+            if seen.spec.quirks.root.is_some() {
+                "/dev/nvme0n1p2 crypto_LUKS\n/dev/nvme0n1 ".to_owned()
+            } else {
+                "/dev/nvme0n1p2 ext4\n/dev/nvme0n1 ".to_owned()
+            },
+        ),
+        ("out/lsblk-uuid", format!("{serial}-luks")),
+        (
+            "out/cryptsetup",
+            match seen.spec.quirks.root {
+                Some("tpm") => {
+                    "LUKS header information\nVersion:       \t2\n\nTokens:\n  0: systemd-tpm2\n\ttpm2-hash-pcrs:   7\n\tKeyslot:    1\nDigests:\n  0: pbkdf2"
+                        .to_owned()
+                }
+                _ => "LUKS header information\nVersion:       \t2\n\nTokens:\nDigests:\n  0: pbkdf2".to_owned(),
+            },
+        ),
+        ("etc/crypttab", seen.spec.quirks.root.map_or_else(String::new, |_| format!("root UUID={serial}-luks none luks"))),
     ]
 }

@@ -33,6 +33,17 @@ sec modules cat /proc/modules
 sec ports $root ss -H -l -t -u -n -p
 sec gpus nvidia-smi -L
 sec time timedatectl show -p NTPSynchronized
-sec boot-order efibootmgr
-sec secure-boot mokutil --sb-state
+# Without the tools the variables themselves say it: four bytes of attributes, then numbers of two bytes, low byte first; or one byte.
+efi=8be4df61-93ca-11d2-aa0d-00e098032b8c
+var() { od -An -v -tx1 -j4 "/sys/firmware/efi/efivars/$1-$efi" | tr -d ' \n'; }
+if command -v efibootmgr >/dev/null || [ -z "$(var BootOrder)" ]; then
+  sec boot-order efibootmgr
+else
+  printf '@@boot-order\nBootOrder: %s\n' "$(var BootOrder | sed 's/\(..\)\(..\)/\2\1,/g; s/,$//' | tr a-f A-F)"
+fi
+if command -v mokutil >/dev/null || [ -z "$(var SecureBoot)" ]; then
+  sec secure-boot mokutil --sb-state
+else
+  printf '@@secure-boot\nSecureBoot %s\n' "$(var SecureBoot | sed 's/^01$/enabled/; s/^00$/disabled/')"
+fi
 printf '@@end\n'

@@ -2,7 +2,7 @@
 use super::{Cx, Next, Step};
 use crate::{
     kinds,
-    model::{Act, Blocker, Command, Difference, Fault, FaultKind, Past, Picture, Rules, Span, Timestamp, picture},
+    model::{Act, Blocker, BootSetup, Command, Difference, Fault, FaultKind, Past, Picture, Rules, Span, Timestamp, picture},
 };
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -73,7 +73,32 @@ async fn take(cx: &Cx, limit: Span) -> Result<Picture, Fault> {
         Err(fault) if fault.kind == FaultKind::Unable => drop(picture.unread.insert("firmware".into(), fault.to_string())),
         Err(fault) => return Err(fault),
     }
+    match cx.bmc.boot_setup().await {
+        Ok(setup) => boots(&mut picture, &setup),
+        Err(fault) if fault.kind == FaultKind::Unable => ["bmc-boot-order", "bmc-secure-boot", "bios"].into_iter().for_each(|category| {
+            picture.unread.insert(category.into(), fault.to_string());
+        }),
+        Err(fault) => return Err(fault),
+    }
     Ok(picture)
+}
+
+/// How the BMC is set up to boot the machine (safety.md, 16).
+fn boots(picture: &mut Picture, setup: &BootSetup) {
+    match &setup.order {
+        Some(order) => picture.put("bmc-boot-order", "value", &[("value", &order.join(","))]),
+        None => drop(picture.unread.insert("bmc-boot-order".into(), "the BMC does not say it".into())),
+    }
+    if !setup.secure_boot.is_empty() {
+        let said: Vec<(&str, &str)> = setup.secure_boot.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+        picture.put("bmc-secure-boot", "value", &said);
+    }
+    setup.bios.iter().for_each(|(name, value)| picture.put("bios", name, &[("value", value)]));
+    for (part, category) in [("SecureBoot", "bmc-secure-boot"), ("Bios", "bios")] {
+        if let Some(why) = setup.unread.get(part) {
+            picture.unread.insert(category.into(), why.clone());
+        }
+    }
 }
 
 #[async_trait]

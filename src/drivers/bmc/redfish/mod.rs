@@ -10,6 +10,7 @@ mod quirks;
 mod read;
 mod retry;
 mod serve;
+mod setup;
 mod shown;
 mod system;
 mod tasks;
@@ -21,7 +22,8 @@ use crate::{
     guards::Permit,
     kinds,
     model::{
-        BmcView, BootOverride, Certificate, Connect, Fault, FaultKind, Firmware, Health, LiveTask, LogEntry, NodeName, ResetType, SecretRef, Span, Task, Update,
+        BmcView, BootOverride, BootSetup, Certificate, Connect, Fault, FaultKind, Firmware, Health, LiveTask, LogEntry, NodeName, ResetType, SecretRef, Span,
+        Task, Update,
     },
 };
 use async_trait::async_trait;
@@ -241,6 +243,9 @@ impl Bmc for Redfish {
     async fn set_boot_override(&self, to: &BootOverride) -> Result<(), Fault> {
         self.write_boot(to).await
     }
+    async fn boot_setup(&self) -> Result<BootSetup, Fault> {
+        self.read_setup().await
+    }
     async fn identify_light(&self) -> Result<bool, Fault> {
         self.read_light().await
     }
@@ -293,6 +298,7 @@ pub fn read_anything(body: &[u8]) {
     assert!(!read::Refusal::read(&doc).texts.concat().contains(char::is_control), "a terminal would obey it");
     log::read(&doc);
     health::read(&doc);
+    setup::read(&doc);
 }
 
 #[cfg(test)]

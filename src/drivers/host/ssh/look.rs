@@ -1,5 +1,5 @@
 //! What one look at a host says: the script and the reading of its answer.
-use super::{arrays, exec::sent};
+use super::{arrays, exec::sent, locks};
 use crate::model::HostView;
 
 /// The command line of a look.
@@ -15,7 +15,7 @@ pub fn read(text: &str) -> Result<HostView, String> {
     let mut view = HostView::default();
     let mut uptime = None;
     let mut ended = false;
-    let (mut mdstat, mut zpool) = (Vec::new(), Vec::new());
+    let (mut mdstat, mut zpool, mut crypt) = (Vec::new(), Vec::new(), Vec::new());
     for line in text.lines() {
         let Some((name, value)) = line.split_once('=') else { continue };
         let value = clean(value);
@@ -41,6 +41,7 @@ pub fn read(text: &str) -> Result<HostView, String> {
             "zpool" => zpool.push(value),
             "keeps" => view.keeps.extend(keeps(&value).filter(|kind| !view.keeps.contains(kind))),
             "boot_next" => view.boot_next = boot_next(&value),
+            "luks" | "luks_read" | "token" | "clevis" | "crypttab" | "zfs_root" => crypt.push((name, value)),
             "person" => view.people.extend(some()),
             "end" => ended = true,
             _ => {}
@@ -50,6 +51,7 @@ pub fn read(text: &str) -> Result<HostView, String> {
         return Err(format!("the boot id `{}` is none", view.boot_id));
     }
     view.arrays = arrays::mdraid(&mdstat).into_iter().chain(arrays::zfs(&zpool)).collect();
+    view.locks = locks::read(&crypt);
     view.uptime_s = uptime.ok_or("no uptime")?;
     if !ended {
         return Err("it broke off before its end".to_owned());

@@ -30,5 +30,24 @@ zpool status | sed -n 's/^ *\(pool: .*\)/zpool=\1/p; s/^ *\(state: .*\)/zpool=\1
 # Distributed stores keep data here by daemons of these names.
 pgrep -l '^(ceph-osd|longhorn|arakoon|alba|glusterfsd|minio|linstor)' | sed 's/^/keeps=/'
 say boot_next "$(cat /sys/firmware/efi/efivars/BootNext-8be4df61-93ca-11d2-aa0d-00e098032b8c | od -An -tx1 | tr -d ' \n')"
+# How the root disk unlocks: each encrypted device below it, what its header says where that may be read, and crypttab.
+as_root=
+[ "$(id -u)" = 0 ] || as_root='sudo -n'
+source=$(findmnt -n -v -o SOURCE /)
+case $source in
+  /dev/*)
+    for dev in $(lsblk -s -n -p -l -o NAME,FSTYPE "$source" | awk '$2 == "crypto_LUKS" { print $1 }' | sort -u); do
+      say luks "$dev UUID=$(lsblk -n -d -o UUID "$dev")"
+      if dump=$($as_root cryptsetup luksDump "$dev"); then
+        say luks_read "$dev"
+        printf '%s\n' "$dump" | sed -n '/^Tokens:/,/^Digests:/s/^ *[0-9][0-9]*: *\([a-z].*\)/token=\1/p'
+        command -v clevis >/dev/null && $as_root clevis luks list -d "$dev" | sed -n 's/^[0-9]*: *\([a-z0-9]*\).*/clevis=\1/p'
+      fi
+    done
+    cat /etc/crypttab | sed -n 's/^ *\([^#[:space:]].*\)/crypttab=\1/p' ;;
+  *)
+    top=$(zfs get -H -o value encryptionroot "$source")
+    case $top in '' | -) ;; *) say zfs_root "$top $(zfs get -H -o value keylocation "$top")" ;; esac ;;
+esac
 who | sed 's/^/person=/'
 say end look

@@ -9,6 +9,7 @@ mod hop;
 mod jump;
 mod known_hosts;
 mod lines;
+mod locks;
 mod login;
 mod look;
 mod pool;

@@ -8,7 +8,13 @@ case $tool in
         # A cluster that knows its nodes by their addresses says which.
         if [ -r "$LAB_ROOT/addresses" ]; then PATH=${PATH#*:}; exec cat "$LAB_ROOT/addresses"; fi ;;
     esac ;;
+  # Below the root, one device, or every disk.
+  lsblk) case " $* " in
+      *" -s "*) tool=lsblk-below ;;
+      *" UUID "*) tool=lsblk-uuid ;;
+    esac ;;
   dmesg) exit 0 ;;
+  clevis | zfs) exit 1 ;;
   mount)
     for target in "$@"; do :; done
     grep -q " $target " "$LAB_ROOT/etc/fstab" || { echo "mount: $target: can't find in /etc/fstab." >&2; exit 32; }
