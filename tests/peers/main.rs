@@ -13,4 +13,5 @@ mod ssh_live;
 mod ssh_many;
 mod systemd;
 mod vergeos;
+mod vm;
 mod vouched;
