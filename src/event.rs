@@ -163,6 +163,10 @@ pub enum Halt {
     AfterCanary {
         done: u32,
     },
+    /// A credential was refused too often and is not used any more: nodes in work stay as they are, neither failed nor counted. Resumable.
+    SightLost {
+        why: Fault,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

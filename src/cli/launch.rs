@@ -113,6 +113,10 @@ pub async fn all(cx: &Context, store: Arc<dyn Store>, jobs: Vec<Job>, test: &Tes
             },
             program: machine::program(),
             confirm: Arc::new(confirm::node),
+            lost: {
+                let logins = cx.secrets.logins.clone();
+                Arc::new(move || logins.lost())
+            },
             plan: Arc::new(job.plan.clone()),
         });
     }

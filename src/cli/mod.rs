@@ -24,7 +24,11 @@ mod inhibit;
 mod inventory;
 mod lab;
 mod launch;
+<<<<<<< HEAD
 mod listen;
+=======
+mod logins;
+>>>>>>> main
 mod machine;
 mod mask;
 mod node;

@@ -245,7 +245,7 @@ impl Fleet {
             (None, Some(why @ Halt::FailureBudget { .. })) if left => record(Event::RunHalted { why }),
             (None, _) if !held.is_empty() => record(Event::RunHalted { why: Halt::WaitingForPerson { held } }),
             (None, None) => record(Event::RunFinished),
-            (Some(Halt::Stopped | Halt::AfterCanary { .. }), _) => None,
+            (Some(Halt::Stopped | Halt::AfterCanary { .. } | Halt::SightLost { .. }), _) => None,
             (Some(_), _) if out => None,
             (Some(_), _) => record(Event::RunFinished),
             (None, Some(why)) => record(Event::RunHalted { why }),

@@ -1,7 +1,7 @@
 //! One node's machine: where it stands, and which facts may follow. Pure.
 use crate::{
     event::{Decision, End, Event},
-    model::{Answer, Blocker, Done, Fault, Outcome, Past, Skip, Timestamp},
+    model::{Answer, Blocker, Done, Fault, FaultKind, Outcome, Past, Skip, Timestamp},
 };
 
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -143,7 +143,7 @@ impl Node {
                     // Never past a reset that has not been: a node is verified from where it was serviced on.
                     (Decision::Verify, Some(to)) if self.may_verify(*step, *to) => Phase::Ready { step: *to, attempt: attempt + 1, since: at },
                     (Decision::Return, Some(to)) if self.may_turn_back() => {
-                        n.turned_back = Some(Fault::new(crate::model::FaultKind::Unwilling, "a person asked for it back"));
+                        n.turned_back = Some(Fault::new(FaultKind::Unwilling, "a person asked for it back"));
                         Phase::Ready { step: *to, attempt: 0, since: at }
                     }
                     (Decision::KeepOut, _) => Phase::Ended(End::Out),
@@ -162,6 +162,14 @@ impl Node {
         let mut n = Node { awaiting: false, ..self.clone() };
         if self.out() {
             n.past.resumed_at = Some(at);
+        }
+        // A login that was refused: nothing happened, and the credential may be right by now.
+        for done in &mut n.past.acts {
+            if let Some(Answer::Failed(fault)) = &mut done.answer
+                && fault.credential.is_some()
+            {
+                fault.kind = FaultKind::Unreachable;
+            }
         }
         if let Phase::Working { step, attempt, .. } = self.phase {
             n.phase = Phase::Ready { step, attempt, since: at };

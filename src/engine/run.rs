@@ -1,13 +1,13 @@
 //! The dispatcher: decide → append → start → wait. The only caller of the store's `append`, the only owner of the fleet.
 use super::{
     fleet::{BLIND, Command, Fleet},
-    node::IllegalEvent,
+    node::{IllegalEvent, Phase},
     store::{Lock, Request, Store, StoreError},
     task,
 };
 use crate::{
     drivers::cluster::Cluster,
-    event::{Decision, Event, Record, Stop},
+    event::{Decision, Event, Halt, Record, Stop},
     kinds,
     model::{Clock, Fault, FaultKind, LeaseAnswer, NodeName, Outcome, RunId, Skip, Span, Timestamp, since},
     plan::Plan,
@@ -47,8 +47,11 @@ pub struct Engine {
     pub program: String,
     /// Asks a person about a node, where the plan wants that; blocks until there is an answer.
     pub confirm: Confirm,
+    /// A credential that this process may not use any more: without it the run pauses.
+    pub lost: Lost,
 }
 
+pub type Lost = Arc<dyn Fn() -> Option<Fault> + Send + Sync>;
 pub type Confirm = Arc<dyn Fn(&NodeName) -> bool + Send + Sync>;
 
 #[derive(Debug, PartialEq, thiserror::Error)]
@@ -121,7 +124,21 @@ impl Engine {
             let now = self.clock.now();
             let mut wake = now + Duration::from_secs(30);
             let mut changed = false;
-            for command in fleet.decide(&self.plan, now) {
+            let lost = (self.lost)();
+            if let Some(why) = &lost {
+                // Nothing is admitted and nothing begins; what is in work leaves off by itself, between two looks, and stays as it is.
+                if fleet.blind.as_ref().is_none_or(|(_, said)| said != why) {
+                    self.append(&mut fleet, Event::SightLost { why: why.clone() }).await?;
+                }
+                if tasks.is_empty() {
+                    let left = fleet.open().next().is_some() || fleet.nodes.values().any(|n| n.phase == Phase::Waiting);
+                    let end = if left { Event::RunHalted { why: Halt::SightLost { why: why.clone() } } } else { Event::RunFinished };
+                    self.append(&mut fleet, end).await?;
+                    return Ok(fleet);
+                }
+            }
+            let commands = if lost.is_none() { fleet.decide(&self.plan, now) } else { Vec::new() };
+            for command in commands {
                 match command {
                     Command::WakeAt(at) => wake = wake.min(at),
                     Command::Record(Event::NodeAdmitted { node, .. }) if self.plan.ask && !agreed.contains(&node) => {
@@ -263,6 +280,7 @@ impl Engine {
             timeout: planned.timeout,
             past: fleet.nodes.get(node).map(|n| n.past.clone()).unwrap_or_default(),
             clock: self.clock.clone(),
+            lost: self.lost.clone(),
             engine: engine.clone(),
             on_way_back: fleet.nodes.get(node).is_some_and(|n| n.turned_back.is_some()),
             give_back: give_back.clone(),

@@ -29,6 +29,7 @@ pub struct Run {
     pub timeout: Span,
     pub past: Past,
     pub clock: Arc<dyn Clock>,
+    pub lost: super::run::Lost,
     pub engine: mpsc::Sender<Ask>,
     /// Already on the way back: `stop --give-back` has nothing more to say to it.
     pub on_way_back: bool,
@@ -36,7 +37,7 @@ pub struct Run {
     pub give_back: watch::Receiver<bool>,
 }
 
-/// The engine is gone: end silently, the journal says what is in doubt.
+/// The engine is gone, or the run has lost its sight: end silently, the journal says what is in doubt.
 pub struct Gone;
 
 impl Run {
@@ -64,6 +65,10 @@ impl Run {
                 // A failed look is a reason to wait, never an answer.
                 Err(fault) => Next::Wait(vec![Blocker::new(self.cx.node.to_string(), fault.to_string())]),
             };
+            // Without sight nothing is judged and nothing is done: the run pauses, and a resume takes the step up again.
+            if !matches!(next, Next::Done(_) | Next::Paid(_)) && (self.lost)().is_some() {
+                return Err(Gone);
+            }
             match next {
                 Next::Done(evidence) => return Ok(Outcome::Done { evidence }),
                 Next::Hold(fault) => return Ok(Outcome::Hold { fault }),

@@ -17,7 +17,7 @@ pub fn judge(node: &NodeName, boot: &Result<BootOverride, Fault>, host: Option<&
         Err(fault) => {
             let kind = if fault.kind == FaultKind::Invalid { FaultKind::Unknown } else { fault.kind };
             let what = format!("{node}: what its BMC boots next cannot be read");
-            return Err(Fault { kind, what, causes: vec![fault.to_string()], next: fault.next.clone() });
+            return Err(Fault { kind, what, causes: vec![fault.to_string()], next: fault.next.clone(), credential: fault.credential.clone() });
         }
     }
     match host.and_then(|h| h.boot_next.as_ref()) {

@@ -55,7 +55,13 @@ fn unseen(node: &NodeName, started: &[Started], fault: &Fault) -> Flash {
     };
     // Nobody's word is Unwilling here; what could be read a moment later is waited for.
     let kind = if started.is_empty() { fault.kind } else { FaultKind::Unwilling };
-    Flash::Live(Fault { kind, what: why, causes: vec![fault.to_string()], next: Some(format!("look at the BMC, then pitstop check {node}")) })
+    Flash::Live(Fault {
+        kind,
+        what: why,
+        causes: vec![fault.to_string()],
+        next: Some(format!("look at the BMC, then pitstop check {node}")),
+        credential: fault.credential.clone(),
+    })
 }
 
 #[cfg(test)]

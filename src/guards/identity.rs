@@ -43,7 +43,13 @@ fn closed(node: &NodeName, readings: &Readings) -> Result<Chain, Fault> {
 /// Keeps the kind: a witness that does not answer, or would not just now (429, 503), is a reason to wait; one that refuses us is not.
 fn failed(node: &NodeName, who: &str, fault: &Fault) -> Fault {
     let kind = if matches!(fault.kind, FaultKind::Invalid | FaultKind::Unwilling) { FaultKind::Unknown } else { fault.kind };
-    Fault { kind, what: format!("{node}: {who} cannot be read"), causes: vec![fault.to_string()], next: fault.next.clone() }
+    Fault {
+        kind,
+        what: format!("{node}: {who} cannot be read"),
+        causes: vec![fault.to_string()],
+        next: fault.next.clone(),
+        credential: fault.credential.clone(),
+    }
 }
 
 #[cfg(test)]

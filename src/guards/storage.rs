@@ -9,7 +9,13 @@ pub fn judge(node: &NodeName, stores: &Stores, host: Option<&HostView>) -> Resul
         if let Err(fault) = said {
             let kind = if fault.kind == FaultKind::Invalid { FaultKind::Unknown } else { fault.kind };
             let what = format!("{node}: cluster {cluster} cannot say whether its stores bear losing the node");
-            return Err(Fault { kind, what, causes: vec![fault.to_string()], next: fault.next.clone().or(Some(format!("pitstop node {node}"))) });
+            return Err(Fault {
+                kind,
+                what,
+                causes: vec![fault.to_string()],
+                next: fault.next.clone().or(Some(format!("pitstop node {node}"))),
+                credential: fault.credential.clone(),
+            });
         }
     }
     if let Some(store) = seen(stores, host).into_iter().find(|s| !s.bears_it()) {

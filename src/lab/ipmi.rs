@@ -162,6 +162,7 @@ impl Bmc {
             _ => Some(status::UNAUTHORISED_ROLE),
         };
         if let Some(status) = refusal {
+            self.rack.refused_login(&self.machine, "ipmi");
             let managed = slot.managed;
             self.slots.retain(|s| s.managed != managed);
             return Rakp2::refused(tag, status, console);
@@ -194,6 +195,7 @@ impl Bmc {
                 if rakp_3.status != status::OK || !login.code_3_is(&rakp_3.code) {
                     let (managed, console, left) = (slot.managed, slot.console, rakp_3.status != status::OK);
                     self.slots.retain(|s| s.managed != managed);
+                    self.rack.refused_login(&self.machine, "ipmi");
                     return if left { None } else { refused(status::INVALID_CHECK, console) };
                 }
                 let answer = Rakp4 { tag: rakp_3.tag, status: status::OK, console: slot.console, check: login.check_4() }.encode();

@@ -297,6 +297,10 @@ impl Rack {
             machine.boot_override = to;
         }
     }
+    /// Somebody showed a name and a password, or a key, that are not ours: real BMCs count these, and lock.
+    pub fn refused_login(&self, name: &str, via: &str) {
+        self.record(name, "login-refused", json!({ "via": via }));
+    }
     pub fn set_light(&self, name: &str, on: bool, via: &str) {
         self.record(name, "light", json!({ "on": on, "via": via }));
         if let Some(machine) = self.state().machines.get_mut(name) {

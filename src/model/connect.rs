@@ -1,5 +1,6 @@
 //! What a driver's configuration needs to become a driver.
-use super::{Fault, NodeName, Secret, SecretRef, Secrets, Trust};
+use super::{Credential, Fault, Login, NodeName, Secret, SecretRef, Secrets, Trust, Turn};
+use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use std::{path::PathBuf, sync::Arc};
 
@@ -26,10 +27,22 @@ impl Connect {
         }
     }
     pub fn secret(&self, from: &SecretRef) -> Result<Secret, Fault> {
-        let resolved = match from {
+        self.secrets.read(&self.resolved(from))
+    }
+    fn resolved(&self, from: &SecretRef) -> SecretRef {
+        match from {
             SecretRef::File(path) => SecretRef::File(self.path(&FilePath(path.clone())).display().to_string()),
             other => other.clone(),
-        };
-        self.secrets.read(&resolved)
+        }
+    }
+
+    /// `what` (a password, a key) lies there; the same place for the same user is the same credential, whatever protocol shows it.
+    pub fn credential(&self, what: &str, secret: &SecretRef, user: Option<&SecretRef>) -> Credential {
+        let of = user.map(|user| format!(" for the user in {}", self.resolved(user))).unwrap_or_default();
+        Credential(format!("the {what} in {}{of}", self.resolved(secret)))
+    }
+    /// Leave to show a credential at this address, once.
+    pub fn turn(&self, credential: &Credential, at: &str, shown: Vec<Secret>) -> BoxFuture<'_, Result<Turn, Fault>> {
+        self.secrets.turn(Login { credential: credential.clone(), at: at.to_owned(), node: self.node.clone(), shown })
     }
 }

@@ -29,11 +29,14 @@ pub struct Fault {
     /// The next command or action for a person, where there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
+    /// The credential that a server refused, or that is not used any more because servers refused it: where it lies, never its value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credential: Option<String>,
 }
 
 impl Fault {
     pub fn new(kind: FaultKind, what: impl Into<String>) -> Fault {
-        Fault { kind, what: what.into(), causes: Vec::new(), next: None }
+        Fault { kind, what: what.into(), causes: Vec::new(), next: None, credential: None }
     }
     pub fn cause(mut self, cause: impl fmt::Display) -> Fault {
         self.causes.push(cause.to_string());

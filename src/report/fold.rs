@@ -318,7 +318,8 @@ impl RunReport {
             }
             Event::StopRequested { how, .. } => self.stopping = Some(how.clone()),
             Event::RunHalted { why } => {
-                self.state = if matches!(why, Halt::Stopped | Halt::AfterCanary { .. }) { RunState::Interrupted } else { RunState::Halted };
+                self.state =
+                    if matches!(why, Halt::Stopped | Halt::AfterCanary { .. } | Halt::SightLost { .. }) { RunState::Interrupted } else { RunState::Halted };
                 (self.halt, self.ended) = (Some(why.clone()), Some(at));
             }
             Event::RunFinished => (self.state, self.ended) = (RunState::Finished, Some(at)),
@@ -375,6 +376,9 @@ impl RunReport {
         self.next = match self.state {
             RunState::Finished => self.once_there_is_room(),
             RunState::Open => Some(format!("pitstop resume {}", self.run)),
+            RunState::Interrupted if open && matches!(self.halt, Some(Halt::SightLost { .. })) => {
+                Some(format!("correct the credential, then pitstop resume {}", self.run))
+            }
             RunState::Interrupted if open => Some(format!("pitstop resume {}", self.run)),
             RunState::Interrupted | RunState::Halted => held.or_else(|| open.then(|| format!("pitstop resume {}", self.run))),
         };
@@ -402,6 +406,7 @@ pub fn halt_words(halt: &Halt) -> String {
         Halt::WindowClosed { reopens: None } => "the window is closed and does not open again within the plan".into(),
         Halt::WaitingForPerson { held } => format!("{} {} for a person", names(held), if held.len() == 1 { "waits" } else { "wait" }),
         Halt::Stopped => "stopped".into(),
+        Halt::SightLost { why } => why.to_string(),
         Halt::AfterCanary { done } => format!("paused after {done} canary {}", if *done == 1 { "node" } else { "nodes" }),
     }
 }

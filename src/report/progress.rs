@@ -61,6 +61,7 @@ pub fn line(record: &Record, after: &RunReport) -> Option<String> {
         }
         Event::RunHalted { .. } => format!("run {} halted: {}", record.run, after.why.clone().unwrap_or_default()),
         Event::RunFinished => format!("run {} finished: {}", record.run, summary::counted(after)),
+        Event::SightLost { why } if why.credential.is_some() => format!("{}: {why}; nothing new is done", after.cluster),
         Event::SightLost { why } => format!("{} not seen, nothing new is started: {why}", after.cluster),
         Event::NodeSkipped { node, why: Skip::NotDue { why } } => format!("{node} not due: {why}"),
         Event::NodeSkipped { node, why: Skip::Refused { fault } } => format!("{node} REFUSED: {fault}"),

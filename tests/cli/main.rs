@@ -3,6 +3,7 @@
 mod attended;
 mod cluster_faults;
 mod configuration;
+mod credentials;
 mod demo;
 mod demo_clusters;
 mod faults;

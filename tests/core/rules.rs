@@ -75,6 +75,8 @@ impl Rules {
                     Halt::WaitingForPerson { .. } => "person",
                     Halt::Stopped => "stopped",
                     Halt::AfterCanary { .. } => "after the canary",
+                    // The shell alone says so; the core decides nothing then.
+                    Halt::SightLost { .. } => "blind",
                 });
                 self.halted = Some(why.clone());
             }

@@ -7,6 +7,7 @@ mod limits;
 mod moment;
 mod pause;
 mod rogue;
+mod sight;
 mod world;
 
 use pitstop::{
@@ -207,6 +208,7 @@ impl Sim {
             },
             program: "sim".into(),
             confirm: Arc::new(|_| true),
+            lost: self.world.lost(),
         };
         let limit = match cut {
             Cut::Never => Duration::from_secs(7 * 86_400),

@@ -42,6 +42,7 @@ fn let_loose(repeat: Repeat, answer: Result<(), Fault>) -> (u32, Outcome) {
             timeout: pitstop::model::Span::minutes(1),
             past: Past::default(),
             clock: sim.clock.clone(),
+            lost: Arc::new(|| None),
             engine,
             on_way_back: false,
             give_back: watch::channel(false).1,

@@ -132,6 +132,8 @@ pub struct World {
     pub run: RunId,
     /// The most machines that were out at one time, whoever took them out.
     pub most_out: Mutex<usize>,
+    /// From then on BMCs do not know our password any more.
+    pub password_lost: Mutex<Option<Instant>>,
 }
 
 const BOOT: Duration = Duration::from_secs(90);
@@ -163,7 +165,26 @@ impl World {
             light: false,
         };
         let machines = (0..nodes).map(|i| (format!("n{i}"), machine(i))).collect();
-        Arc::new(World { machines: Mutex::new(machines), temper, dice: Mutex::new(Dice(seed)), store, run, most_out: Mutex::new(0) })
+        Arc::new(World {
+            machines: Mutex::new(machines),
+            temper,
+            dice: Mutex::new(Dice(seed)),
+            store,
+            run,
+            most_out: Mutex::new(0),
+            password_lost: Mutex::default(),
+        })
+    }
+
+    /// As the process counts it: refused often enough.
+    pub fn lost(self: &Arc<Self>) -> pitstop::engine::run::Lost {
+        let world = self.clone();
+        Arc::new(move || world.lets_nobody_in().err())
+    }
+    fn lets_nobody_in(&self) -> Result<(), Fault> {
+        let lost = self.password_lost.lock().unwrap().is_some_and(|at| Instant::now() >= at);
+        let credential = Some("the password in file /bmc".to_owned());
+        if lost { Err(Fault { credential, ..Fault::new(FaultKind::Denied, "the password in file /bmc was refused 3 times") }) } else { Ok(()) }
     }
 
     fn with<T>(&self, node: &str, f: impl FnOnce(&mut Machine, &Temper) -> T) -> T {
@@ -456,6 +477,7 @@ impl Bmc for FakeBmc {
         format!("fake://{}", self.node)
     }
     async fn look(&self) -> Result<BmcView, Fault> {
+        self.world.lets_nobody_in()?;
         self.world
             .look(&self.wired, |m, _| {
                 if m.away() {
@@ -480,6 +502,7 @@ impl Bmc for FakeBmc {
         self.tasks().await.map(|all| all.into_iter().filter(|t| t.ended.is_none()).map(|t| t.task).collect())
     }
     async fn tasks(&self) -> Result<Vec<Task>, Fault> {
+        self.world.lets_nobody_in()?;
         self.world.look(&self.wired, |m, _| if m.away() { Err(silent()) } else { Ok(m.all_tasks()) }).await
     }
     async fn firmware(&self) -> Result<Vec<Firmware>, Fault> {
@@ -496,6 +519,7 @@ impl Bmc for FakeBmc {
             .await
     }
     async fn power(&self, verb: ResetType, permit: &mut Permit) -> Result<(), Fault> {
+        self.world.lets_nobody_in()?;
         permit.spend(Some(&self.node), verb)?;
         self.world.with(&self.wired, |m, _| m.bricked += u32::from(m.writes()));
         let intended = {

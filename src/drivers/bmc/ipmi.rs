@@ -253,7 +253,8 @@ impl Ipmi {
             Privilege::Administrator => codec::ADMINISTRATOR,
         };
         let (endpoint, host, port) = (self.endpoint(), self.config.bare_host().to_owned(), self.config.port);
-        Ok(session::Target { endpoint, host, port, user, password, privilege, timeout: self.config.timeout.0 })
+        let credential = self.cx.credential("password", &self.config.password, Some(&self.config.username));
+        Ok(session::Target { endpoint, host, port, user, password, privilege, timeout: self.config.timeout.0, cx: self.cx.clone(), credential })
     }
 
     fn proved(&self) -> std::sync::MutexGuard<'_, Option<Suite>> {
@@ -278,7 +279,14 @@ impl Ipmi {
 
     async fn open(&self, target: &session::Target) -> Result<session::Session, Fault> {
         let (suites, proved) = self.suites();
-        let session = session::open(target, &suites, proved).await?;
+        let session = match session::open(target, &suites, proved).await {
+            // Rotated meanwhile? Read once more, and tried only where it is another.
+            Err(fault) if fault.credential.is_some() => match self.target()? {
+                again if again.shows_the_same(target) => return Err(fault),
+                again => session::open(&again, &suites, proved).await?,
+            },
+            other => other?,
+        };
         self.remember(Some(session.suite()));
         Ok(session)
     }

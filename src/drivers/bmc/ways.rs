@@ -158,7 +158,10 @@ impl Bmc for Ways {
 fn merged(mut faults: Vec<Fault>) -> Fault {
     match faults.pop() {
         None => Fault::new(FaultKind::Unable, "the inventory names no way in to this BMC"),
-        Some(last) => faults.into_iter().fold(last, |last, earlier| last.cause(format!("before that: {earlier}"))),
+        Some(last) => faults.into_iter().fold(last, |last, earlier| {
+            let credential = last.credential.clone().or(earlier.credential.clone());
+            Fault { credential, ..last.cause(format!("before that: {earlier}")) }
+        }),
     }
 }
 

@@ -1,9 +1,9 @@
 //! HTTPS to a cluster's API, for every system here: whose certificate is trusted, and a client that neither retries nor follows.
 use crate::{
-    model::{Connect, Fault, FaultKind, FilePath, Span},
+    model::{Connect, Fault, FaultKind, FilePath, Span, Turn},
     wire::{self, pin},
 };
-use reqwest::{Certificate, Client, ClientBuilder, Url, redirect};
+use reqwest::{Certificate, Client, ClientBuilder, StatusCode, Url, redirect};
 use serde::{Deserialize, Serialize};
 
 /// How the server's certificate is judged.
@@ -23,6 +23,18 @@ pub enum Tls {
 
 /// More than any table of ours; what is longer is not read into memory.
 pub const LARGEST: usize = 32 << 20;
+
+/// What an answer says of the credential that was shown: refused, for whoever makes the fault; else taken, unless the server broke before it looked.
+pub fn judged(turn: Turn, status: StatusCode) -> Option<Turn> {
+    match status.as_u16() {
+        401 => Some(turn),
+        status if status < 500 => {
+            turn.taken();
+            None
+        }
+        _ => None,
+    }
+}
 
 /// `https`; plain HTTP only to this machine itself, where nobody can listen in.
 pub fn base_of(url: &str) -> Result<String, String> {

@@ -67,7 +67,7 @@ impl kinds::Config<dyn ClusterConfig> for Config {
 impl ClusterConfig for Config {
     fn connect(&self, cx: &Connect) -> Result<Arc<dyn Cluster>, Fault> {
         let access = Access { kubeconfig: cx.path(&self.kubeconfig), context: self.context.clone(), limit: self.request_timeout.0 };
-        let api = Arc::new(Api::new(access)?);
+        let api = Arc::new(Api::new(access, cx)?);
         Ok(Arc::new(Kubernetes { api, config: self.clone(), heartbeats: Heartbeats::default(), around: Around::default(), drains: look::Drains::default() }))
     }
 }

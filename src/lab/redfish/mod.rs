@@ -95,6 +95,9 @@ impl Bmc {
             return self.log_in(&mut sessions, body, now);
         }
         if !open_to_all && !sessions.admit(headers, &self.account, now) {
+            if headers.contains_key(header::AUTHORIZATION) && !headers.contains_key("x-auth-token") {
+                self.rack.refused_login(&self.machine, "redfish");
+            }
             return unauthorized();
         }
         if update::WAYS.contains(&path) && method == Method::POST {
@@ -130,6 +133,7 @@ impl Bmc {
             return refuse(StatusCode::BAD_REQUEST, "CreateFailedMissingReqProperties", message, &["UserName, Password"]);
         };
         if !self.account.is(username, password) {
+            self.rack.refused_login(&self.machine, "redfish");
             return unauthorized();
         }
         let Some((id, token)) = sessions.open(now) else {

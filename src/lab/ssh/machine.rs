@@ -58,6 +58,9 @@ impl Machine {
         Ok(machine)
     }
 
+    pub fn refused_login(&self) {
+        self.rack.refused_login(&self.name, "ssh");
+    }
     /// The boot id of the OS that runs now. What was asked for on the host is passed to the rack on the way.
     pub fn boot(&self) -> Option<String> {
         let seen = self.rack.seen(&self.name).filter(|seen| seen.up)?;

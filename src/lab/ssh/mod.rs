@@ -167,7 +167,11 @@ impl server::Handler for Asked {
 
 impl Asked {
     fn judge(&self, key: &PublicKey) -> Auth {
-        if key.key_data() == self.key.key_data() { Auth::Accept } else { Auth::reject() }
+        if key.key_data() == self.key.key_data() {
+            return Auth::Accept;
+        }
+        self.machine.refused_login();
+        Auth::reject()
     }
 }
 

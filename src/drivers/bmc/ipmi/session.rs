@@ -1,7 +1,7 @@
 //! One RMCP+ session over UDP: login, requests, logout. What gets lost is repeated only where the caller says that it may be.
 use super::faults::{Lost, completion, refused};
 use crate::{
-    model::{Fault, FaultKind, Secret},
+    model::{Connect, Credential, Fault, FaultKind, Secret, Turn},
     wire::{
         ipmi::{self, Command},
         lan::{Request, Response, code},
@@ -35,6 +35,17 @@ pub struct Target {
     pub privilege: u8,
     /// Of one exchange.
     pub timeout: Duration,
+    pub cx: Connect,
+    pub credential: Credential,
+}
+impl Target {
+    /// Leave to log in once.
+    pub async fn turn(&self) -> Result<Turn, Fault> {
+        self.cx.turn(&self.credential, &self.endpoint, vec![self.user.clone(), self.password.clone()]).await
+    }
+    pub fn shows_the_same(&self, other: &Target) -> bool {
+        self.user.expose() == other.user.expose() && self.password.expose() == other.password.expose()
+    }
 }
 
 /// A connected socket: only the BMC's datagrams come in, and a closed port is told at once.
@@ -85,6 +96,8 @@ impl Pipe {
 enum Refusal {
     Next(Fault),
     Final(Fault),
+    /// It does not know this user name and password.
+    Login(Fault),
 }
 
 pub struct Session {
@@ -138,9 +151,12 @@ async fn open_at(target: &Target, address: SocketAddr, suites: &[Suite], proved:
         }
     }
     let mut faults: Vec<Fault> = Vec::new();
+    // It answers: from here on the account is shown. Those that are dead keep nobody waiting.
+    let turn = target.turn().await?;
     for suite in suites {
         match log_in(target, pipe, *suite, own_key).await {
             Ok(mut session) => {
+                turn.taken();
                 return match session.raise(target.privilege).await {
                     Ok(()) => Ok(session),
                     Err(fault) => {
@@ -150,6 +166,7 @@ async fn open_at(target: &Target, address: SocketAddr, suites: &[Suite], proved:
                 };
             }
             Err(Refusal::Final(fault)) => return Err(fault),
+            Err(Refusal::Login(fault)) => return Err(turn.refused(fault)),
             Err(Refusal::Next(fault)) => {
                 let silent = fault.kind == FaultKind::Unreachable;
                 faults.push(fault);
@@ -192,6 +209,11 @@ fn payload(datagram: &[u8], kind: u8) -> Option<&[u8]> {
     }
 }
 
+/// Once a name was said, what is denied is the account.
+fn named(fault: Fault) -> Refusal {
+    if fault.kind == FaultKind::Denied { Refusal::Login(fault) } else { Refusal::Final(fault) }
+}
+
 async fn log_in(target: &Target, pipe: Pipe, suite: Suite, own_key: bool) -> Result<Session, Refusal> {
     let with = || format!("{} with cipher suite {}", target.endpoint, suite.id());
     let lost = |doing: &'static str| move |lost: Lost| Refusal::Next(lost.before_anything(&target.endpoint, &format!("{doing}, cipher suite {}", suite.id())));
@@ -224,7 +246,7 @@ async fn log_in(target: &Target, pipe: Pipe, suite: Suite, own_key: bool) -> Res
     let accept = |d: &[u8]| payload(d, rmcp::RAKP_2).and_then(|p| Rakp2::parse(p).ok()).filter(|a| mine((a.tag, tag), a.status, a.console));
     let second = pipe.exchange(true, || rmcp::plain(rmcp::RAKP_1, &first.encode()), accept).await.map_err(lost("RAKP 1"))?;
     if second.status != status::OK {
-        return Err(Refusal::Final(refused(&with(), "RAKP 2", second.status)));
+        return Err(named(refused(&with(), "RAKP 2", second.status)));
     }
     let login =
         Login { suite, console, managed, console_random: first.random, managed_random: second.random, guid: second.guid, role: first.role, user, password };
@@ -235,14 +257,14 @@ async fn log_in(target: &Target, pipe: Pipe, suite: Suite, own_key: bool) -> Res
         pipe.socket.send(&rmcp::plain(rmcp::RAKP_3, &goodbye.encode())).await.ok();
         let what = format!("{} does not know this user name and password", target.endpoint);
         let fault = Fault::new(FaultKind::Denied, what).cause("its code in RAKP 2 is not made with this password");
-        return Err(Refusal::Final(fault.next("check user name, password and privilege of bmc.ipmi")));
+        return Err(Refusal::Login(fault.next("check user name, password and privilege of bmc.ipmi")));
     }
 
     let third = Rakp3 { tag, status: status::OK, managed, code: login.code_3() };
     let accept = |d: &[u8]| payload(d, rmcp::RAKP_4).and_then(|p| Rakp4::parse(p).ok()).filter(|a| mine((a.tag, tag), a.status, a.console));
     let fourth = pipe.exchange(true, || rmcp::plain(rmcp::RAKP_3, &third.encode()), accept).await.map_err(lost("RAKP 3"))?;
     if fourth.status != status::OK {
-        return Err(Refusal::Final(refused(&with(), "RAKP 4", fourth.status)));
+        return Err(named(refused(&with(), "RAKP 4", fourth.status)));
     }
     if !login.check_4_is(&fourth.check) {
         let fault = Fault::new(FaultKind::Denied, format!("{}: the check value in RAKP 4 is not made with our keys", with()));

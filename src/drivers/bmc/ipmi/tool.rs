@@ -77,6 +77,7 @@ impl Tool<'_> {
 
     async fn run(&self, suite: Suite, command: Command, data: &[u8], tries: u8) -> Result<Vec<u8>, Failure> {
         let target = self.target;
+        let turn = target.turn().await.map_err(|fault| Failure::Login(fault, false))?;
         let level = if target.privilege == ipmi::OPERATOR { "OPERATOR" } else { "ADMINISTRATOR" };
         let mut child = process::Command::new(PROGRAM);
         child.args(["-I", "lanplus", "-H", &target.host, "-p", &target.port.to_string(), "-U", target.user.expose(), "-L", level]);
@@ -100,10 +101,18 @@ impl Tool<'_> {
             Err(_) => return Err(Failure::Lost(format!("{PROGRAM} was killed after {limit:?}"))),
         };
         if output.status.success() {
+            turn.taken();
             let text = String::from_utf8_lossy(&output.stdout);
             return hex(&text).ok_or_else(|| Failure::Lost(format!("{PROGRAM} printed {:?}", head(&text))));
         }
-        Err(failure(&target.endpoint, command, &String::from_utf8_lossy(&output.stderr), output.status))
+        Err(match failure(&target.endpoint, command, &String::from_utf8_lossy(&output.stderr), output.status) {
+            Failure::Login(fault, more) if fault.kind == FaultKind::Denied => Failure::Login(turn.refused(fault), more),
+            Failure::Answer(fault) => {
+                turn.taken();
+                Failure::Answer(fault)
+            }
+            other => other,
+        })
     }
 
     fn limit(&self) -> Duration {

@@ -1,10 +1,11 @@
 //! HTTP to one BMC: one connection per request, bounded bodies, a session that is logged in once, and writes that are sent once.
 use super::{
+    account::{Account, Keys},
     etag,
     faults::{Sent, broken, refused},
     quirks, read, retry,
 };
-use crate::model::{Fault, FaultKind, Secret};
+use crate::model::{Fault, FaultKind, Turn};
 use reqwest::{
     Method, StatusCode, Url,
     header::{self, HeaderMap, HeaderName, HeaderValue},
@@ -38,17 +39,6 @@ pub enum Auth {
     Basic,
 }
 
-#[derive(Clone)]
-pub struct Account {
-    pub username: Secret,
-    pub password: Secret,
-}
-impl Account {
-    fn same(&self, other: &Account) -> bool {
-        self.username.expose() == other.username.expose() && self.password.expose() == other.password.expose()
-    }
-}
-
 /// What a request shows to be let in.
 #[derive(Clone)]
 enum Pass {
@@ -79,8 +69,7 @@ pub struct Client {
     pub http: reqwest::Client,
     pub base: Url,
     pub auth: Auth,
-    /// Read anew for every login, so that a rotated secret is found.
-    pub account: Box<dyn Fn() -> Result<Account, Fault> + Send + Sync>,
+    pub keys: Keys,
     /// What a person does to trust another certificate.
     pub trust: String,
     lanes: Semaphore,
@@ -115,12 +104,12 @@ pub fn http(tls: rustls::ClientConfig, connect: Duration, whole: Duration) -> re
 }
 
 impl Client {
-    pub fn new(http: reqwest::Client, base: Url, auth: Auth, trust: String, account: Box<dyn Fn() -> Result<Account, Fault> + Send + Sync>) -> Client {
+    pub fn new(http: reqwest::Client, base: Url, auth: Auth, trust: String, keys: Keys) -> Client {
         Client {
             http,
             base,
             auth,
-            account,
+            keys,
             trust,
             lanes: Semaphore::new(IN_FLIGHT),
             rests: std::sync::Mutex::default(),
@@ -247,17 +236,31 @@ impl Client {
 
     async fn read(&self, path: &str) -> Result<(String, Reply), Fault> {
         let pass = self.pass().await?;
+        let turn = self.shows(&pass).await?;
         let (subject, reply) = self.fetch(path, Some(&pass)).await?;
         if reply.status != StatusCode::UNAUTHORIZED {
+            taken(turn, reply.status);
             return Ok((subject, reply));
         }
+        let fault = turn.refused(refused(Sent::Read, &subject, &reply));
         // A session expires, and a BMC forgets it when it restarts: log in once more.
-        let pass = self.renew(&pass, || refused(Sent::Read, &subject, &reply)).await?;
+        let pass = self.renew(&pass, fault).await?;
+        let turn = self.shows(&pass).await?;
         let (subject, reply) = self.fetch(path, Some(&pass)).await?;
         if reply.status == StatusCode::UNAUTHORIZED {
             self.forget(&pass).await;
+            return Err(turn.refused(refused(Sent::Read, &subject, &reply)));
         }
+        taken(turn, reply.status);
         Ok((subject, reply))
+    }
+
+    /// Basic is a login with every request; a session's token shows nothing of the account.
+    async fn shows(&self, pass: &Pass) -> Result<Turn, Fault> {
+        match pass {
+            Pass::Token { .. } => Ok(Turn::free()),
+            Pass::Basic { account, .. } => self.keys.turn(account).await,
+        }
     }
 
     /// One POST, never repeated. `last` is called when nothing but writing the request is left to do.
@@ -280,6 +283,7 @@ impl Client {
         if let Some(limit) = limit {
             request = request.timeout(limit);
         }
+        let turn = self.shows(&pass).await?;
         let lane = self.lane().await;
         self.awake(&subject)?;
         last()?;
@@ -287,7 +291,9 @@ impl Client {
         self.note_rest(&reply);
         if reply.status == StatusCode::UNAUTHORIZED {
             self.forget(&pass).await;
+            return Err(turn.refused(refused(Sent::Write, &subject, &reply)));
         }
+        taken(turn, reply.status);
         if reply.status.is_success() { Ok(()) } else { Err(refused(Sent::Write, &subject, &reply)) }
     }
 
@@ -304,13 +310,18 @@ impl Client {
             if let Some(etag) = &form {
                 request = request.header(header::IF_MATCH, etag);
             }
+            let turn = self.shows(&pass).await?;
             let lane = self.lane().await;
             self.awake(&subject)?;
             let reply = self.send(Sent::Write, &subject, request, lane).await?;
             self.note_rest(&reply);
+            if reply.status == StatusCode::UNAUTHORIZED {
+                self.forget(&pass).await;
+                return Err(turn.refused(refused(Sent::Write, &subject, &reply)));
+            }
+            taken(turn, reply.status);
             match reply.status {
                 status if status.is_success() => return Ok(()),
-                StatusCode::UNAUTHORIZED => self.forget(&pass).await,
                 StatusCode::PRECONDITION_FAILED | StatusCode::PRECONDITION_REQUIRED => {
                     if let Some(next) = forms.next() {
                         form = next;
@@ -344,7 +355,7 @@ impl Client {
     }
 
     /// A pass was refused: another one, unless somebody else has fetched it already.
-    async fn renew(&self, refused: &Pass, fault: impl FnOnce() -> Fault) -> Result<Pass, Fault> {
+    async fn renew(&self, refused: &Pass, fault: Fault) -> Result<Pass, Fault> {
         let mut held = self.pass.lock().await;
         match &*held {
             Some(pass) if !pass.is(refused) => return Ok(pass.clone()),
@@ -352,9 +363,8 @@ impl Client {
         }
         if let Pass::Basic { account, instead } = refused {
             // The same password is not tried twice: accounts lock.
-            let now = (self.account)()?;
+            let now = self.keys.account()?;
             if now.same(account) {
-                let fault = fault();
                 return Err(instead.iter().fold(fault, |fault, why| fault.cause(format!("Basic was tried because {why}"))));
             }
         }
@@ -369,7 +379,7 @@ impl Client {
     }
 
     async fn log_in(&self) -> Result<Pass, Fault> {
-        let account = (self.account)()?;
+        let account = self.keys.account()?;
         if self.auth == Auth::Basic {
             return Ok(Pass::Basic { account, instead: None });
         }
@@ -383,7 +393,7 @@ impl Client {
         let url = self.url(sessions.as_deref().unwrap_or(SESSIONS))?;
         match self.open_session(&url, account.clone()).await {
             Err(fault) if fault.kind == FaultKind::Denied => {
-                let again = (self.account)()?;
+                let again = self.keys.account()?;
                 if again.same(&account) { Err(fault) } else { self.open_session(&url, again).await }
             }
             other => other,
@@ -394,11 +404,13 @@ impl Client {
         let subject = self.subject(&Method::POST, url);
         let body = json!({ "UserName": account.username.expose(), "Password": account.password.expose() });
         let request = self.request(Method::POST, url, None).header(header::CONTENT_TYPE, "application/json").body(body.to_string());
+        let turn = self.keys.turn(&account).await?;
         let lane = self.lane().await;
         let reply = self.send(Sent::Write, &subject, request, lane).await?;
         let refusal = reply.json().map(|doc| read::Refusal::read(&doc)).unwrap_or_default();
         let token = reply.headers.get(X_AUTH_TOKEN).cloned().filter(|_| reply.status.is_success());
         if let Some(mut token) = token {
+            turn.taken();
             token.set_sensitive(true);
             // Some put their own host name into Location; the path is what counts.
             let location = reply.headers.get(header::LOCATION).and_then(|v| v.to_str().ok()).map(str::to_owned);
@@ -413,7 +425,12 @@ impl Client {
             500..=599 => "no session is free",
             _ if full => "no session is free",
             // The body may repeat the password: its text goes nowhere.
-            _ => return Err(refused(Sent::Read, &subject, &Reply { body: Vec::new(), ..reply })),
+            _ => {
+                let fault = refused(Sent::Read, &subject, &Reply { body: Vec::new(), ..reply });
+                // Who must change the password first has shown the right one.
+                let login = fault.kind == FaultKind::Denied && !refusal.says(&["PasswordChangeRequired"]);
+                return Err(if login { turn.refused(fault) } else { fault });
+            }
         };
         if self.auth == Auth::Auto {
             tracing::debug!(driver = "redfish", op = subject, status = reply.status.as_u16(), instead, "Basic instead of a session");
@@ -433,6 +450,13 @@ impl Client {
                 tracing::debug!(driver = "redfish", op = subject, %fault, "the session is left to expire");
             }
         }
+    }
+}
+
+/// An answer that is about more than the account: it was let in. One that broke inside says nothing.
+fn taken(turn: Turn, status: StatusCode) {
+    if !status.is_server_error() {
+        turn.taken();
     }
 }
 

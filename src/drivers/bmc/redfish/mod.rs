@@ -1,4 +1,5 @@
 //! BMCs over Redfish: one client per node, tolerant reading, and a reset that is sent once to the target that the service itself names.
+mod account;
 mod boot;
 mod client;
 mod etag;
@@ -26,8 +27,9 @@ use crate::{
         Task, Update,
     },
 };
+use account::Keys;
 use async_trait::async_trait;
-use client::{Account, Client};
+use client::Client;
 use redfish_codegen::models::{computer_system::v1_20_1::ResetRequestBody, resource};
 use reqwest::Url;
 use serde::{Deserialize, Serialize};
@@ -124,8 +126,6 @@ impl BmcConfig for Config {
         }
         let http = client::http(tls, self.connect_timeout.0, self.timeout.0)
             .map_err(|e| Fault::new(FaultKind::Invalid, format!("{}: an HTTP client cannot be made", self.endpoint())).caused_by(&e))?;
-        let (cx2, username, password) = (cx.clone(), self.username.clone(), self.password.clone());
-        let account = Box::new(move || Ok(Account { username: cx2.secret(&username)?, password: cx2.secret(&password)? }));
         let replace = if cx.trust.certificate.is_some() { " --replace" } else { "" };
         let trust = format!("pitstop inventory trust {}{replace}", cx.node.as_ref().map_or("NODE", |n| n.0.as_str()));
         Ok(Arc::new(Redfish {
@@ -133,7 +133,7 @@ impl BmcConfig for Config {
             endpoint: self.endpoint(),
             system_id: self.system_id.clone(),
             warnings,
-            client: Client::new(http, base, self.auth, trust, account),
+            client: Client::new(http, base, self.auth, trust, Keys::new(cx, self.endpoint(), &self.username, &self.password)),
             known: Mutex::default(),
             image: Mutex::default(),
         }))

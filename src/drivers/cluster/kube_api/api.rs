@@ -1,6 +1,6 @@
 //! One exchange with a Kubernetes API server: kubeconfig, credentials, a limit on every call, answers turned into faults.
 use super::{answer, watch::Listed};
-use crate::model::{Fault, FaultKind, Timestamp, marks::PROGRAM};
+use crate::model::{Connect, Credential, Fault, FaultKind, Timestamp, Turn, marks::PROGRAM};
 use futures::Stream;
 use kube::{
     Client, Config,
@@ -17,7 +17,10 @@ use serde_json::Value;
 use std::{
     error::Error as _,
     path::PathBuf,
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
     time::{Duration, Instant},
 };
 use tokio::{
@@ -46,6 +49,7 @@ pub struct Api {
     evictions: OnceCell<String>,
     /// Refusals of our credentials since the last answer that was none.
     refusals: AtomicU32,
+    cx: Connect,
 }
 
 /// Somebody may install an operator while we run; nobody does so twice a minute.
@@ -56,6 +60,8 @@ struct Made {
     client: Client,
     url: String,
     verified: bool,
+    /// Its credential was taken once: a refusal then says that it expired, and another is fetched.
+    taken: Arc<AtomicBool>,
 }
 
 /// One request. Paths are collections (`/api/v1/nodes`); `name` is the object in it.
@@ -155,9 +161,9 @@ impl Reply {
 
 impl Api {
     /// Reads the kubeconfig, so that its faults are known at once; contacts nothing.
-    pub fn new(access: Access) -> Result<Api, Fault> {
+    pub fn new(access: Access, cx: &Connect) -> Result<Api, Fault> {
         if in_cluster(&access) {
-            return Ok(Api::closed(access));
+            return Ok(Api::closed(access, cx));
         }
         let config = read(&access)?;
         let context = access.context.clone().or(config.current_context.clone()).unwrap_or_default();
@@ -166,11 +172,11 @@ impl Api {
             let what = format!("kubeconfig {}: no context `{context}`", access.kubeconfig.display());
             return Err(Fault::new(FaultKind::Invalid, what).cause(format!("it has {}", known.join(", "))));
         }
-        Ok(Api::closed(access))
+        Ok(Api::closed(access, cx))
     }
 
-    fn closed(access: Access) -> Api {
-        Api { access, made: Mutex::new(None), groups: Mutex::new(None), evictions: OnceCell::new(), refusals: AtomicU32::new(0) }
+    fn closed(access: Access, cx: &Connect) -> Api {
+        Api { access, made: Mutex::new(None), groups: Mutex::new(None), evictions: OnceCell::new(), refusals: AtomicU32::new(0), cx: cx.clone() }
     }
 
     pub async fn url(&self) -> Result<String, Fault> {
@@ -216,6 +222,7 @@ impl Api {
             Call::Patch { path, name, body } => Request::new(path).patch(name, &patch, &Patch::Strategic(body)),
         };
         let request = request.map_err(|e| Fault::new(FaultKind::Invalid, format!("{what}: not a request")).caused_by(&e))?.map(Body::from);
+        let turn = self.turn(&made).await?;
         let exchange = async {
             let response = made.client.send(request).await?;
             let code = response.status().as_u16();
@@ -237,12 +244,26 @@ impl Api {
             self.refusals.fetch_add(1, Ordering::Relaxed);
             // The next call reads kubeconfig and token anew.
             self.made.lock().await.take();
-        }
-        if reply.code != 401 {
+            turn.refused(Fault::new(FaultKind::Denied, what));
+        } else {
             self.refusals.store(0, Ordering::Relaxed);
+            if reply.code < 500 {
+                made.taken.store(true, Ordering::Relaxed);
+                turn.taken();
+            }
         }
         tracing::debug!(op = what, code = reply.code, writes, "kubernetes call");
         Ok(reply)
+    }
+
+    /// Leave to show what was just read from the kubeconfig. A token that had worked and has expired is no refused credential.
+    async fn turn(&self, made: &Made) -> Result<Turn, Fault> {
+        if made.taken.load(Ordering::Relaxed) {
+            return Ok(Turn::free());
+        }
+        let context = self.access.context.as_ref().map(|c| format!(", context {c}")).unwrap_or_default();
+        let credential = Credential(format!("the account of kubeconfig {}{context}", self.access.kubeconfig.display()));
+        self.cx.turn(&credential, &made.url, Vec::new()).await
     }
 
     /// The same, and a refusal is a fault.
@@ -378,7 +399,7 @@ async fn make(access: Access) -> Result<Made, Fault> {
     // Runs the exec plugin and waits for it: not on a thread that others wait for.
     let made = tokio::task::spawn_blocking(move || Client::try_from(config)).await.map_err(|e| invalid(&e))?;
     let client = made.map_err(|e| broken("log in", &url, e))?;
-    Ok(Made { client, url, verified })
+    Ok(Made { client, url, verified, taken: Arc::default() })
 }
 
 /// No answer came: was anything sent?

@@ -91,7 +91,13 @@ impl ClusterConfig for Config {
     fn connect(&self, cx: &Connect) -> Result<Arc<dyn Cluster>, Fault> {
         let access = Access { kubeconfig: cx.path(&self.kubeconfig), context: self.context.clone(), limit: self.request_timeout.0 };
         let gone_since = Mutex::new(BTreeMap::new());
-        Ok(Arc::new(NodeMaintenance { api: Api::new(access)?, heartbeats: Heartbeats::default(), around: Around::default(), config: self.clone(), gone_since }))
+        Ok(Arc::new(NodeMaintenance {
+            api: Api::new(access, cx)?,
+            heartbeats: Heartbeats::default(),
+            around: Around::default(),
+            config: self.clone(),
+            gone_since,
+        }))
     }
 }
 

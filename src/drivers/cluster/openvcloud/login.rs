@@ -1,7 +1,7 @@
 //! The three ways into a portal: a token of ItsYou.online (given, or fetched), a session, the portal's own secret.
 use super::super::https::{LARGEST, encoded};
 use super::portal::{Failure, Portal};
-use crate::model::{Connect, Fault, FaultKind, Secret, SecretRef};
+use crate::model::{Connect, Credential, Fault, FaultKind, Secret, SecretRef, Turn};
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use reqwest::{Client, RequestBuilder};
 use serde_json::{Value, json};
@@ -58,11 +58,13 @@ impl Login {
 
     /// The body of the answer is the token.
     async fn token(&self, id: &SecretRef, secret: &SecretRef, url: &str, client: &Client) -> Result<Secret, Fault> {
+        let credential = self.cx.credential("application key", secret, Some(id));
         let (id, secret) = (self.cx.secret(id)?, self.cx.secret(secret)?);
+        let turn = self.cx.turn(&credential, url, vec![id.clone(), secret.clone()]).await?;
         let form = [("grant_type", "client_credentials"), ("client_id", id.expose()), ("client_secret", secret.expose()), ("response_type", "id_token")];
         let form: Vec<String> = form.iter().map(|(name, value)| format!("{name}={}", encoded(value))).collect();
         let request = client.post(url).header("content-type", "application/x-www-form-urlencoded").body(form.join("&"));
-        let text = answer(request, &format!("fetch a token from {url}")).await?;
+        let text = answer(request, &format!("fetch a token from {url}"), turn).await?;
         let token = text.trim().trim_matches('"').to_owned();
         match token.split('.').count() {
             3 => Ok(Secret::new(token)),
@@ -72,15 +74,28 @@ impl Login {
 
     /// The key is a JSON string.
     async fn session(&self, portal: &Portal, username: &SecretRef, password: &SecretRef) -> Result<Secret, Fault> {
-        let body = json!({ "username": self.cx.secret(username)?.expose(), "password": self.cx.secret(password)?.expose() });
+        let credential = self.cx.credential("password", password, Some(username));
+        let (username, password) = (self.cx.secret(username)?, self.cx.secret(password)?);
+        let body = json!({ "username": username.expose(), "password": password.expose() });
+        let turn = self.cx.turn(&credential, &portal.base, vec![username, password]).await?;
         let what = format!("log in at {}", portal.base);
         let request = portal.client.post(format!("{}/restmachine/cloudapi/users/authenticate", portal.base)).header("accept", "application/json").json(&body);
-        let text = answer(request, &what).await?;
+        let text = answer(request, &what, turn).await?;
         match serde_json::from_str::<Value>(&text).ok().as_ref().and_then(Value::as_str) {
             // It goes into a header: nothing but what such keys are made of.
             Some(key) if !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c)) => Ok(Secret::new(key.to_owned())),
             _ => Err(Fault::new(FaultKind::Invalid, what).cause("the answer is no session key")),
         }
+    }
+
+    /// What is given, and not fetched, is shown with every request.
+    pub async fn shown(&self, portal: &Portal, word: &Secret) -> Result<Turn, Fault> {
+        let credential: Credential = match &self.way {
+            Way::Jwt(from) => self.cx.credential("token", from, None),
+            Way::Secret(from) => self.cx.credential("portal secret", from, None),
+            Way::Client { .. } | Way::Session { .. } => return Ok(Turn::free()),
+        };
+        self.cx.turn(&credential, &portal.base, vec![word.clone()]).await
     }
 
     pub fn in_headers(&self, request: RequestBuilder, word: &Secret) -> RequestBuilder {
@@ -118,7 +133,7 @@ fn user_of(jwt: &str) -> Option<String> {
 }
 
 /// Everything that is sent here is a credential: a refusal is Denied, and what it says is not repeated.
-async fn answer(request: RequestBuilder, what: &str) -> Result<String, Fault> {
+async fn answer(request: RequestBuilder, what: &str, turn: Turn) -> Result<String, Fault> {
     let lost = |e: reqwest::Error| {
         let kind = if e.is_connect() { FaultKind::Unreachable } else { FaultKind::Unknown };
         Fault::new(kind, what).caused_by(&e.without_url())
@@ -131,8 +146,10 @@ async fn answer(request: RequestBuilder, what: &str) -> Result<String, Fault> {
             500..600 => FaultKind::Unwilling,
             _ => FaultKind::Denied,
         };
-        return Err(Fault::new(kind, what).cause(format!("HTTP {}", status.as_u16())).next("check the account and its secret"));
+        let fault = Fault::new(kind, what).cause(format!("HTTP {}", status.as_u16())).next("check the account and its secret");
+        return Err(if matches!(status.as_u16(), 401 | 403) { turn.refused(fault) } else { fault });
     }
+    turn.taken();
     let mut bytes = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(lost)? {
         bytes.extend_from_slice(&chunk);

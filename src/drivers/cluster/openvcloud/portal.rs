@@ -1,5 +1,5 @@
 //! One exchange with an OpenvCloud portal: `restmachine` calls methods, `restextmachine` lists rows. Its failures become faults.
-use super::super::https::{LARGEST, encoded, shortened};
+use super::super::https::{self, LARGEST, encoded, shortened};
 use super::login::Login;
 use crate::model::{Fault, FaultKind, Secret};
 use reqwest::{Client, Method, Response, StatusCode};
@@ -111,8 +111,10 @@ impl Portal {
             };
             Failure::from(Fault::new(kind, what).caused_by(&e.without_url()))
         };
+        let turn = self.login.shown(self, login).await?;
         let mut response = request.send().await.map_err(lost)?;
         let status = response.status();
+        let refused = https::judged(turn, status);
         let text = match text_of(&mut response).await {
             Ok(text) => text,
             // The status line alone answers a write; the body of a read has to be whole.
@@ -125,7 +127,13 @@ impl Portal {
             Ok(value) if status.is_success() => Ok(value),
             Err(_) if status.is_success() && write => Ok(Value::Null),
             Err(_) if status.is_success() => Err(Fault::new(FaultKind::Invalid, what).cause(format!("not JSON: {}", shortened(&text))).into()),
-            said => Err(failed(status, write, what, said.ok().as_ref().and_then(Value::as_str).unwrap_or(&text))),
+            said => {
+                let mut failure = failed(status, write, what, said.ok().as_ref().and_then(Value::as_str).unwrap_or(&text));
+                if let Some(turn) = refused {
+                    failure.fault = turn.refused(failure.fault);
+                }
+                Err(failure)
+            }
         }
     }
 }

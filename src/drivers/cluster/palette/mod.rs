@@ -102,7 +102,7 @@ impl ClusterConfig for Config {
     fn connect(&self, cx: &Connect) -> Result<Arc<dyn Driver>, Fault> {
         let rest = Rest::new(&self.url, self.api_key.clone(), &self.tls, self.request_timeout, cx)?;
         let access = |file: &FilePath| Access { kubeconfig: cx.path(file), context: self.context.clone(), limit: self.request_timeout.0 };
-        let witness = self.kubeconfig.as_ref().map(|file| Witness::new(access(file))).transpose()?;
+        let witness = self.kubeconfig.as_ref().map(|file| Witness::new(access(file), cx)).transpose()?;
         Ok(Arc::new(Palette { rest, witness, config: self.clone(), known: Mutex::default() }))
     }
 }

@@ -105,8 +105,11 @@ impl Rest {
         if let Some(body) = body {
             request = request.json(body);
         }
+        let credential = self.cx.credential("API key", &self.key, None);
+        let turn = self.cx.turn(&credential, &self.base, vec![key]).await.map_err(|fault| Failure { status: None, fault })?;
         let mut response = request.send().await.map_err(lost)?;
         let status = response.status();
+        let refused = https::judged(turn, status);
         let wait = response.headers().get("retry-after").and_then(|v| v.to_str().ok()).map(str::to_owned);
         let mut bytes = Vec::new();
         // The status line alone answers a write; the body of a read has to be whole.
@@ -138,6 +141,7 @@ impl Rest {
             403 => fault.next("either the role lacks rights (machine.update, cloudconfig.get, cloudconfig.update, cluster.get: Project or Cluster Editor), or `project` names the wrong project"),
             _ => fault,
         };
+        let fault = refused.map_or(fault.clone(), |turn| turn.refused(fault));
         Err(Failure { status: Some(status.as_u16()), fault })
     }
 }

@@ -1,7 +1,7 @@
 //! The workload cluster's own word, where the inventory gives its kubeconfig: is the node really cordoned, and what still runs there?
 use super::super::kube_api::{Access, Api, KubeNode, NODES, Policy, classify, list_pods, pod_name, stuck};
 use super::rows::Machine;
-use crate::model::{Boot, Fault, FaultKind, Identity, Workload};
+use crate::model::{Boot, Connect, Fault, FaultKind, Identity, Workload};
 use k8s_openapi::api::core::v1::Node;
 
 pub struct Witness(Api);
@@ -19,8 +19,8 @@ pub struct Kube {
 }
 
 impl Witness {
-    pub fn new(access: Access) -> Result<Witness, Fault> {
-        Ok(Witness(Api::new(access)?))
+    pub fn new(access: Access, cx: &Connect) -> Result<Witness, Fault> {
+        Ok(Witness(Api::new(access, cx)?))
     }
 
     pub async fn look(&self, machine: &Machine) -> Result<Kube, Fault> {

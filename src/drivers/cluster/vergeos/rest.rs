@@ -4,7 +4,7 @@ use super::super::{
     pause::Pause,
 };
 use super::budget::Budget;
-use crate::model::{Connect, Fault, FaultKind, SecretRef, Span};
+use crate::model::{Connect, Credential, Fault, FaultKind, Secret, SecretRef, Span, Turn};
 use reqwest::{Client, Method, StatusCode};
 use serde_json::Value;
 
@@ -33,6 +33,11 @@ impl From<Failure> for Fault {
         failure.fault
     }
 }
+impl From<Fault> for Failure {
+    fn from(fault: Fault) -> Failure {
+        Failure { status: None, fault }
+    }
+}
 
 impl Rest {
     pub fn new(url: &str, auth: Auth, tls: &Tls, limit: Span, budget: Budget, cx: &Connect) -> Result<Rest, Fault> {
@@ -48,11 +53,25 @@ impl Rest {
     }
 
     /// Secrets are read for every request, so that a rotated one is found.
-    fn authorized(&self, request: reqwest::RequestBuilder) -> Result<reqwest::RequestBuilder, Fault> {
+    fn authorized(&self, request: reqwest::RequestBuilder) -> Result<(reqwest::RequestBuilder, Vec<Secret>), Fault> {
         Ok(match &self.auth {
-            Auth::ApiKey(key) => request.bearer_auth(self.cx.secret(key)?.expose()),
-            Auth::Basic { username, password } => request.basic_auth(self.cx.secret(username)?.expose(), Some(self.cx.secret(password)?.expose())),
+            Auth::ApiKey(key) => {
+                let key = self.cx.secret(key)?;
+                (request.bearer_auth(key.expose()), vec![key])
+            }
+            Auth::Basic { username, password } => {
+                let (username, password) = (self.cx.secret(username)?, self.cx.secret(password)?);
+                (request.basic_auth(username.expose(), Some(password.expose())), vec![username, password])
+            }
         })
+    }
+    /// Every request is a login.
+    async fn turn(&self, shown: Vec<Secret>) -> Result<Turn, Fault> {
+        let credential: Credential = match &self.auth {
+            Auth::ApiKey(key) => self.cx.credential("API key", key, None),
+            Auth::Basic { username, password } => self.cx.credential("password", password, Some(username)),
+        };
+        self.cx.turn(&credential, &self.base, shown).await
     }
 
     pub async fn get(&self, table: &str, query: &[(&str, &str)]) -> Result<Vec<Value>, Failure> {
@@ -95,11 +114,13 @@ impl Rest {
         if let Some(body) = body {
             request = request.json(body);
         }
-        let request = self.authorized(request).map_err(|fault| Failure { status: None, fault })?;
+        let (request, shown) = self.authorized(request)?;
+        let turn = self.turn(shown).await?;
         self.budget.spend();
         let mut response = request.send().await.map_err(lost)?;
         let status = response.status();
         let wait = response.headers().get("retry-after").and_then(|v| v.to_str().ok()).map(str::to_owned);
+        let refused = https::judged(turn, status);
         if status.as_u16() == 429 {
             self.pause.refused(wait.as_deref());
         } else {
@@ -133,6 +154,7 @@ impl Rest {
             403 => fault.next("give the account the right to list, read and modify nodes"),
             _ => fault,
         };
+        let fault = refused.map_or(fault.clone(), |turn| turn.refused(fault));
         Err(Failure { status: Some(status.as_u16()), fault })
     }
 }
