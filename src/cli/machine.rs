@@ -1,19 +1,17 @@
 //! What only this process's machine can say: time, secrets, who we are.
-<<<<<<< HEAD
-use super::mask::Mask;
-=======
-use super::logins::Logins;
->>>>>>> main
+use super::{logins::Logins, mask::Mask};
 use crate::{
     guards::Own,
     model::{Clock, Fault, FaultKind, Identity, Login, Secret, SecretRef, Secrets, Timestamp, Turn},
 };
-<<<<<<< HEAD
-use std::{env, fs, io::IsTerminal, os::unix::fs::MetadataExt, path::PathBuf, sync::Mutex};
-=======
 use futures::future::BoxFuture;
-use std::{env, fs, io::IsTerminal, os::unix::fs::MetadataExt, path::PathBuf, sync::Arc};
->>>>>>> main
+use std::{
+    env, fs,
+    io::IsTerminal,
+    os::unix::fs::MetadataExt,
+    path::PathBuf,
+    sync::{Arc, Mutex},
+};
 
 pub struct SystemClock;
 impl Clock for SystemClock {
@@ -24,20 +22,17 @@ impl Clock for SystemClock {
     }
 }
 
-<<<<<<< HEAD
 /// Read anew each time they are asked for, so that a rotated secret is found; remembered only to be masked in what hosts print.
-#[derive(Default)]
-pub struct MachineSecrets(Mutex<Mask>);
-impl MachineSecrets {
-    pub fn masked(&self, text: &str) -> String {
-        self.0.lock().unwrap_or_else(|e| e.into_inner()).apply(text)
-    }
-=======
-/// Read anew each time they are asked for, so that a rotated secret is found; one for the whole process, because it counts what servers refuse.
+/// One for the whole process, because it counts what servers refuse.
 #[derive(Default)]
 pub struct MachineSecrets {
     pub logins: Arc<Logins>,
->>>>>>> main
+    seen: Mutex<Mask>,
+}
+impl MachineSecrets {
+    pub fn masked(&self, text: &str) -> String {
+        self.seen.lock().unwrap_or_else(|e| e.into_inner()).apply(text)
+    }
 }
 impl Secrets for MachineSecrets {
     fn read(&self, from: &SecretRef) -> Result<Secret, Fault> {
@@ -54,7 +49,7 @@ impl Secrets for MachineSecrets {
         };
         // One newline that an editor put there; a key file keeps its own.
         let secret = text.strip_suffix('\n').map(str::to_owned).unwrap_or(text);
-        self.0.lock().unwrap_or_else(|e| e.into_inner()).learn(&secret);
+        self.seen.lock().unwrap_or_else(|e| e.into_inner()).learn(&secret);
         Ok(Secret::new(secret))
     }
     fn turn(&self, login: Login) -> BoxFuture<'_, Result<Turn, Fault>> {

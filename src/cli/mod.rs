@@ -24,11 +24,8 @@ mod inhibit;
 mod inventory;
 mod lab;
 mod launch;
-<<<<<<< HEAD
 mod listen;
-=======
 mod logins;
->>>>>>> main
 mod machine;
 mod mask;
 mod node;

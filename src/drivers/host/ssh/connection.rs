@@ -67,11 +67,11 @@ struct Alive {
     every: Duration,
 }
 impl Kept {
-    pub fn log_in(to: &Target, cx: &Connect, stream: Stream) -> Result<Kept, Fault> {
+    pub fn log_in(to: &Target, cx: &Connect, stream: Stream, runtime: &Runtime) -> Result<Kept, Fault> {
         let again = |e: io::Error| Fault::new(FaultKind::Unreachable, format!("{}: cannot set up the connection", to.whom)).cause(e);
         let socket = stream.socket.try_clone().map_err(again)?;
         let alive = stream.heard.clone().map(|heard| Alive { heard, every: to.keepalive.0 });
-        let logged_in = login::log_in(to, cx, stream)?;
+        let logged_in = login::log_in(to, cx, stream, runtime)?;
         logged_in.session.set_blocking(false);
         if alive.is_some() {
             // Nothing by itself: how often `keepalive_send` asks at most. One second would be taken for two.
@@ -119,21 +119,10 @@ pub struct Connection<'a> {
 }
 
 impl<'a> Connection<'a> {
-<<<<<<< HEAD
     /// One attempt, through the jump hosts where there are any.
     pub fn open(route: &Route, cx: &Connect, runtime: &Runtime) -> Result<Kept, Fault> {
         let host = &route.host;
-        Kept::log_in(host, cx, reach(route, cx, runtime)?)
-=======
-    /// One attempt.
-    pub fn open(config: &Config, cx: &Connect, runtime: &Runtime) -> Result<Kept, Fault> {
-        let stream = runtime.block_on(dial(&config.host, config.port, config.connect_timeout.0))?;
-        let again = |e: io::Error| Fault::new(crate::model::FaultKind::Unreachable, format!("{}: cannot set up the connection", config.label())).cause(e);
-        let socket = stream.try_clone().map_err(again)?;
-        let logged_in = login::log_in(config, cx, stream, runtime)?;
-        logged_in.session.set_blocking(false);
-        Ok(Kept { session: logged_in.session, host_key: logged_in.host_key, socket })
->>>>>>> main
+        Kept::log_in(host, cx, reach(route, cx, runtime)?, runtime)
     }
 
     pub fn new(whom: String, kept: Kept, runtime: &'a Runtime) -> io::Result<Connection<'a>> {

@@ -73,7 +73,7 @@ pub fn through(jumps: &[Target], cx: &Connect, runtime: &Runtime, to: &Target) -
     let lines = lines(format!("{jumps:?} {}", cx.base.display()));
     let make = || {
         let route = Route { jumps: before.to_vec(), host: last.clone() };
-        start(last, Kept::log_in(last, cx, reach(&route, cx, runtime)?)?)
+        start(last, Kept::log_in(last, cx, reach(&route, cx, runtime)?, runtime)?)
     };
     // To reach the jump host and log in there; once more to reach the target from it.
     let wait = last.connect_timeout.0;

@@ -4,11 +4,7 @@ use super::{
     known_hosts::{self, KnownHosts, Verdict},
     target::{Agent, Target},
 };
-<<<<<<< HEAD
-use crate::model::{Connect, Fault, FaultKind, HostKey, Secret, SecretRef};
-=======
-use crate::model::{Connect, Credential, Fault, FaultKind, FilePath, HostKey, Secret, Turn};
->>>>>>> main
+use crate::model::{Connect, Credential, Fault, FaultKind, HostKey, Secret, SecretRef, Turn};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use ssh2::{ErrorCode, KeyboardInteractivePrompt, MethodType, Prompt, Session};
 use std::{
@@ -29,19 +25,11 @@ pub struct LoggedIn {
     pub host_key: String,
 }
 
-<<<<<<< HEAD
-/// Both deadlines together: handshake with host key check, and authentication.
-pub fn log_in(to: &Target, cx: &Connect, stream: Stream) -> Result<LoggedIn, Fault> {
+/// Handshake with host key check, and authentication, each within `connect_timeout`.
+pub fn log_in(to: &Target, cx: &Connect, stream: Stream, runtime: &Runtime) -> Result<LoggedIn, Fault> {
     let whom = &to.whom;
     let until = Instant::now() + to.connect_timeout.0;
     let keys = HostKeys::read(to)?;
-=======
-/// Handshake with host key check, and authentication, each within `connect_timeout`.
-pub fn log_in(config: &Config, cx: &Connect, stream: TcpStream, runtime: &Runtime) -> Result<LoggedIn, Fault> {
-    let whom = config.label();
-    let until = Instant::now() + config.connect_timeout.0;
-    let keys = HostKeys::read(config, cx)?;
->>>>>>> main
     // Before the handshake: a key file that cannot be read must not cost the host a failed login.
     let offer = Offer::read(to, cx)?;
     let unreachable = |what: &str, e: &ssh2::Error| Fault::new(FaultKind::Unreachable, format!("{whom}: {what}")).cause(words(e));
@@ -64,11 +52,7 @@ pub fn log_in(config: &Config, cx: &Connect, stream: TcpStream, runtime: &Runtim
     })?;
     let host_key = keys.check(to, &session)?;
 
-<<<<<<< HEAD
-    offer.authenticate(to, &session, until)?;
-=======
-    offer.authenticate(config, cx, &session, runtime)?;
->>>>>>> main
+    offer.authenticate(to, cx, &session, runtime)?;
     Ok(LoggedIn { session, host_key })
 }
 
@@ -160,9 +144,11 @@ struct Offer {
     password: Option<Secret>,
 }
 struct Opened {
-    from: String,
+    from: SecretRef,
     key: Secret,
     passphrase: Option<Secret>,
+    /// One of those that ssh_config names: that this host does not take it is no wonder.
+    optional: bool,
 }
 
 impl Offer {
@@ -184,7 +170,7 @@ impl Offer {
             }
             let locked = sealed(text.expose()).ok_or_else(|| Fault::new(FaultKind::Invalid, format!("{whom}: {from} holds no private key")))?;
             match (locked && passphrase.is_none(), &to.agent) {
-                (false, _) => offer.keys.push(Opened { from: from.to_string(), key: text, passphrase }),
+                (false, _) => offer.keys.push(Opened { from: from.clone(), key: text, passphrase, optional: key.optional }),
                 (true, Some(_)) if key.optional => offer.sealed.extend(public(text.expose()).or_else(|| beside(from))),
                 (true, _) => {
                     return Err(Fault::new(FaultKind::Denied, format!("{whom}: the key in {from} has a passphrase, and none is given"))
@@ -196,43 +182,10 @@ impl Offer {
         Ok(offer)
     }
 
-<<<<<<< HEAD
-    fn authenticate(&self, to: &Target, session: &Session, until: Instant) -> Result<(), Fault> {
-        let (whom, user) = (&to.whom, &to.user);
-        let mut last: Option<Fault> = None;
-        let goes_on = |last: &Option<Fault>| !session.authenticated() && last.as_ref().is_none_or(|f| f.kind == FaultKind::Denied);
-        for Opened { from, key, passphrase } in self.keys.iter().take(TRIES) {
-            if !goes_on(&last) {
-                break;
-            }
-            bound(session, until, whom)?;
-            // A file's last newline was taken off with the secret.
-            let pem = Secret::new(format!("{}\n", key.expose()));
-            let done = session.userauth_pubkey_memory(user, None, pem.expose(), passphrase.as_ref().map(Secret::expose));
-            last = done.err().map(|e| refused(whom, &format!("the key in {from}"), passphrase.is_some(), &e));
-        }
-        if let Some(agent) = &to.agent
-            && goes_on(&last)
-        {
-            let said = self.by_agent(agent, to, session, until);
-            // Where nobody asked for an agent, the refusal of a key says more than its absence.
-            last = if agent.optional && said.is_err() && last.is_some() { last } else { said? };
-        }
-        if let Some(password) = &self.password
-            && goes_on(&last)
-        {
-            bound(session, until, whom)?;
-            last = session.userauth_password(user, password.expose()).err().map(|e| refused(whom, "the password", false, &e));
-            if goes_on(&last) {
-                bound(session, until, whom)?;
-                let mut answer = Typed { password };
-                let asked = session.userauth_keyboard_interactive(user, &mut answer);
-                last = asked.err().map(|e| refused(whom, "the password", false, &e)).or(last);
-=======
     /// Whatever was offered was taken once the host lets us in: some want two proofs, and call the first one alone a failure.
-    fn authenticate(&self, config: &Config, cx: &Connect, session: &Session, runtime: &Runtime) -> Result<(), Fault> {
+    fn authenticate(&self, to: &Target, cx: &Connect, session: &Session, runtime: &Runtime) -> Result<(), Fault> {
         let mut offered = Vec::new();
-        let done = self.offer(config, cx, session, runtime, &mut offered);
+        let done = self.offer(to, cx, session, runtime, &mut offered);
         if session.authenticated() {
             offered.into_iter().for_each(|(turn, _)| turn.taken());
             return Ok(());
@@ -241,57 +194,62 @@ impl Offer {
         let told = |(turn, refusal): (Turn, Option<Refusal>)| refusal.map(|r| if r.by_host { turn.refused(r.fault) } else { r.fault });
         let last = offered.into_iter().filter_map(told).last();
         // Not every failure of libssh2 is an error: an agent without keys ends well and logs nobody in.
-        done.and(Err(last.unwrap_or_else(|| Fault::new(FaultKind::Denied, format!("{}: not logged in", config.label())))))
+        done.and(Err(last.unwrap_or_else(|| Fault::new(FaultKind::Denied, format!("{}: not logged in", to.whom)))))
     }
 
-    /// Key or agent, then the password where that did not do. Every credential has its own leave; `bound` begins after it.
-    fn offer(&self, config: &Config, cx: &Connect, session: &Session, runtime: &Runtime, offered: &mut Vec<(Turn, Option<Refusal>)>) -> Result<(), Fault> {
-        let (whom, user) = (config.label(), &config.user);
+    /// Keys, the agent, then the password where those did not do. Every credential has its own leave; `bound` begins after it.
+    fn offer(&self, to: &Target, cx: &Connect, session: &Session, runtime: &Runtime, offered: &mut Vec<(Turn, Option<Refusal>)>) -> Result<(), Fault> {
+        let (whom, user) = (&to.whom, &to.user);
         let turn = |credential: Credential, shown: Vec<Secret>| -> Result<Turn, Fault> {
-            let turn = runtime.block_on(cx.turn(&Credential(format!("{credential} for {user}")), &whom, shown))?;
-            bound(session, Instant::now() + config.connect_timeout.0, &whom)?;
+            let turn = runtime.block_on(cx.turn(&Credential(format!("{credential} for {user}")), whom, shown))?;
+            bound(session, Instant::now() + to.connect_timeout.0, whom)?;
             Ok(turn)
         };
-        if let (Some((from, key)), Some(at)) = (&self.key, &config.key) {
-            let turn = turn(cx.credential("key", at, None), vec![key.clone()])?;
+        let goes_on = |offered: &[(Turn, Option<Refusal>)]| {
+            let last = offered.last().and_then(|(_, refusal)| refusal.as_ref());
+            !session.authenticated() && last.is_none_or(|r| r.fault.kind == FaultKind::Denied)
+        };
+        for Opened { from, key, passphrase, optional } in self.keys.iter().take(TRIES) {
+            if !goes_on(offered) {
+                break;
+            }
+            let turn = turn(cx.credential("key", from, None), vec![key.clone()])?;
             // A file's last newline was taken off with the secret.
             let pem = Secret::new(format!("{}\n", key.expose()));
-            let passphrase = self.passphrase.as_ref().map(Secret::expose);
-            let refusal = session.userauth_pubkey_memory(user, None, pem.expose(), passphrase).err();
-            offered.push((turn, refusal.map(|e| self.refused(&whom, &format!("the key in {from}"), &e))));
+            let refusal = session.userauth_pubkey_memory(user, None, pem.expose(), passphrase.as_ref().map(Secret::expose)).err();
+            let refusal = refusal.map(|e| refused(whom, &format!("the key in {from}"), passphrase.is_some(), &e));
+            offered.push((turn, refusal.map(|r| Refusal { by_host: r.by_host && !optional, ..r })));
         }
-        if self.agent {
+        if let Some(agent) = &to.agent
+            && goes_on(offered)
+        {
             let turn = turn(Credential("the keys of the ssh-agent".into()), Vec::new())?;
-            let refusal = self.by_agent(config, cx, session)?;
-            offered.push((turn, refusal));
+            match self.by_agent(agent, to, session) {
+                // Nobody asked for an agent: that a key was refused says more than its absence.
+                Err(_) | Ok(Some(Refusal { by_host: false, .. })) if agent.optional && !offered.is_empty() => {}
+                Err(fault) => return Err(fault),
+                Ok(refusal) => offered.push((turn, refusal.map(|r| Refusal { by_host: r.by_host && !agent.optional, ..r }))),
+            }
         }
-        let so_far = offered.last().and_then(|(_, refusal)| refusal.as_ref());
-        if let (Some(password), Some(at), false) = (&self.password, &config.password, session.authenticated())
-            && so_far.is_none_or(|r| r.fault.kind == FaultKind::Denied)
+        if let (Some(password), Some(at)) = (&self.password, &to.password)
+            && goes_on(offered)
         {
             let turn = turn(cx.credential("password", at, None), vec![password.clone()])?;
-            let mut refusal = session.userauth_password(user, password.expose()).err().map(|e| self.refused(&whom, "the password", &e));
+            let mut refusal = session.userauth_password(user, password.expose()).err().map(|e| refused(whom, "the password", false, &e));
             if !session.authenticated() && refusal.as_ref().is_none_or(|r| r.fault.kind == FaultKind::Denied) {
-                bound(session, Instant::now() + config.connect_timeout.0, &whom)?;
+                bound(session, Instant::now() + to.connect_timeout.0, whom)?;
                 let mut answer = Typed { password };
                 let asked = session.userauth_keyboard_interactive(user, &mut answer);
-                refusal = asked.err().map(|e| self.refused(&whom, "the password", &e)).or(refusal);
->>>>>>> main
+                refusal = asked.err().map(|e| refused(whom, "the password", false, &e)).or(refusal);
             }
             offered.push((turn, refusal));
         }
         Ok(())
     }
 
-<<<<<<< HEAD
     /// Walks the agent's keys: libssh2's own call offers only the first. Those whose sealed file is named come first.
-    fn by_agent(&self, by: &Agent, to: &Target, session: &Session, until: Instant) -> Result<Option<Fault>, Fault> {
+    fn by_agent(&self, by: &Agent, to: &Target, session: &Session) -> Result<Option<Refusal>, Fault> {
         let whom = &to.whom;
-=======
-    /// Walks the agent's keys: libssh2's own call offers only the first.
-    fn by_agent(&self, config: &Config, cx: &Connect, session: &Session) -> Result<Option<Refusal>, Fault> {
-        let whom = config.label();
->>>>>>> main
         let none = |e: ssh2::Error| {
             Fault::new(FaultKind::Denied, format!("{whom}: no ssh-agent answers")).cause(words(&e)).next("start one and set SSH_AUTH_SOCK, or name a key")
         };
@@ -301,24 +259,16 @@ impl Offer {
         }
         agent.connect().map_err(none)?;
         agent.list_identities().map_err(none)?;
-<<<<<<< HEAD
-        let mut last = Some(Fault::new(FaultKind::Denied, format!("{whom}: the ssh-agent has no keys for it")).next("ssh-add"));
+        let empty = Fault::new(FaultKind::Denied, format!("{whom}: the ssh-agent has no keys for it")).next("ssh-add");
+        let mut last = Some(Refusal { fault: empty, by_host: false });
         let mut keys = agent.identities().map_err(none)?;
         let named = |key: &ssh2::PublicKey| self.sealed.iter().any(|blob| blob == key.blob());
         keys.retain(|key| !by.only || named(key));
         keys.sort_by_key(|key| !named(key));
+        let until = Instant::now() + to.connect_timeout.0;
         for key in keys.iter().take(TRIES.saturating_sub(self.keys.len())) {
             bound(session, until, whom)?;
             match agent.userauth(&to.user, key) {
-=======
-        let empty = Fault::new(FaultKind::Denied, format!("{whom}: the ssh-agent has no keys")).next("ssh-add");
-        let mut last = Some(Refusal { fault: empty, by_host: false });
-        let until = Instant::now() + config.connect_timeout.0;
-        // A host hangs up after six tries by default.
-        for key in agent.identities().map_err(none)?.iter().take(5) {
-            bound(session, until, &whom)?;
-            match agent.userauth(&config.user, key) {
->>>>>>> main
                 Ok(()) => return Ok(None),
                 Err(e) => last = Some(refused(whom, &format!("the agent's key {}", key.comment()), false, &e)),
             }
@@ -327,8 +277,8 @@ impl Offer {
     }
 }
 
-<<<<<<< HEAD
-fn refused(whom: &str, what: &str, opened: bool, e: &ssh2::Error) -> Fault {
+fn refused(whom: &str, what: &str, opened: bool, e: &ssh2::Error) -> Refusal {
+    let mut by_host = false;
     let (kind, text) = match number(e) {
         // The number of a refusal, but the peer hung up.
         _ if e.message().contains("Waiting for") => {
@@ -336,11 +286,21 @@ fn refused(whom: &str, what: &str, opened: bool, e: &ssh2::Error) -> Fault {
         }
         n if KEY_UNREADABLE.contains(&n) && opened => (FaultKind::Denied, format!("{whom}: {what} cannot be opened with this passphrase")),
         n if KEY_UNREADABLE.contains(&n) => (FaultKind::Denied, format!("{whom}: {what} cannot be used")),
-        n if REFUSED.contains(&n) => (FaultKind::Denied, format!("{whom} refused {what}")),
+        n if REFUSED.contains(&n) => {
+            by_host = true;
+            (FaultKind::Denied, format!("{whom} refused {what}"))
+        }
         TIMEOUT => (FaultKind::Unreachable, format!("{whom} did not answer to {what} in time")),
         _ => (FaultKind::Unreachable, format!("{whom}: the link failed while {what} was offered")),
     };
-    Fault::new(kind, text).cause(words(e))
+    Refusal { fault: Fault::new(kind, text).cause(words(e)), by_host }
+}
+
+/// Why a proof did not do.
+struct Refusal {
+    fault: Fault,
+    /// The host looked at it and said no; else nobody did.
+    by_host: bool,
 }
 
 /// The public half of a sealed key in OpenSSH's own format, which stands in it unsealed.
@@ -349,55 +309,25 @@ fn public(pem: &str) -> Option<Vec<u8>> {
     let (body, _) = body.split_once("-----END ")?;
     let blob = STANDARD.decode(body.split_whitespace().collect::<String>()).ok()?;
     let mut rest = blob.strip_prefix(b"openssh-key-v1\0")?;
-    let mut string = || {
-        let length = u32::from_be_bytes(rest.get(..4)?.try_into().ok()?) as usize;
-        let (value, after) = rest.get(4..)?.split_at_checked(length)?;
-        rest = after;
+    let string = |from: &mut &[u8]| -> Option<Vec<u8>> {
+        let length = u32::from_be_bytes(from.get(..4)?.try_into().ok()?) as usize;
+        let (value, after) = from.get(4..)?.split_at_checked(length)?;
+        let value = value.to_vec();
+        *from = &from[from.len() - after.len()..];
         Some(value)
     };
-    // Cipher, key derivation and its options.
+    // Cipher, key derivation and its options; then how many keys.
     for _ in 0..3 {
-        string()?;
+        string(&mut rest)?;
     }
-    let (_, after) = rest.split_at_checked(4)?;
-    rest = after;
-    let length = u32::from_be_bytes(rest.get(..4)?.try_into().ok()?) as usize;
-    rest.get(4..4usize.checked_add(length)?).map(<[u8]>::to_vec)
+    rest = rest.get(4..)?;
+    string(&mut rest)
 }
 
 /// The key in the `.pub` file beside it.
 fn beside(from: &SecretRef) -> Option<Vec<u8>> {
     let SecretRef::File(path) = from else { return None };
     known_hosts::key(&std::fs::read_to_string(format!("{path}.pub")).ok()?)
-=======
-    fn refused(&self, whom: &str, what: &str, e: &ssh2::Error) -> Refusal {
-        let mut by_host = false;
-        let (kind, text) = match number(e) {
-            // The number of a refusal, but the peer hung up.
-            _ if e.message().contains("Waiting for") => {
-                (FaultKind::Unreachable, format!("{whom} closed the link while {what} was offered: too many tries, or users may not log in yet"))
-            }
-            n if KEY_UNREADABLE.contains(&n) && self.passphrase.is_some() => {
-                (FaultKind::Denied, format!("{whom}: {what} cannot be opened with this passphrase"))
-            }
-            n if KEY_UNREADABLE.contains(&n) => (FaultKind::Denied, format!("{whom}: {what} cannot be used")),
-            n if REFUSED.contains(&n) => {
-                by_host = true;
-                (FaultKind::Denied, format!("{whom} refused {what}"))
-            }
-            TIMEOUT => (FaultKind::Unreachable, format!("{whom} did not answer to {what} in time")),
-            _ => (FaultKind::Unreachable, format!("{whom}: the link failed while {what} was offered")),
-        };
-        Refusal { fault: Fault::new(kind, text).cause(words(e)), by_host }
-    }
->>>>>>> main
-}
-
-/// Why a proof did not do.
-struct Refusal {
-    fault: Fault,
-    /// The host looked at it and said no; else nobody did.
-    by_host: bool,
 }
 
 /// Is this private key encrypted? `None`: it is no private key.
