@@ -4,9 +4,12 @@ use crate::{
     binary::{HEAD, Pit, Said},
     ipmi::servers::ipmi_sim_with,
     peer::{Peer, program, tcp_port},
-    ssh::{connect_as, exec, read},
+    ssh::{connect_as, read},
 };
-use pitstop::{drivers::host::Host, model::FaultKind};
+use pitstop::{
+    drivers::host::Host,
+    model::{Command as Line, Fault, FaultKind, Output, Span},
+};
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -98,6 +101,9 @@ impl Vm {
         }
         panic!("the machine does not boot within {PATIENCE:?}: {last}\n{}\n{}", read(self.dir().join("qemu.log")), read(self.dir().join("console")));
     }
+    async fn exec(&self, host: &Arc<dyn Host>, line: &str) -> Result<Output, Fault> {
+        host.exec(&Line { line: line.into(), limit: Span(PATIENCE), stdin: None }).await
+    }
     fn calls(&self, what: &str) -> usize {
         read(self.dir().join("calls")).lines().filter(|l| *l == what).count()
     }
@@ -123,13 +129,13 @@ async fn a_real_debian_is_looked_at_rebooted_and_taken_through_a_power_cycle() {
     assert!(view.default_target.is_some() && view.root_fs.is_some() && view.kernel.as_deref().is_some_and(|k| k.contains("cloud")), "{view:?}");
 
     // A unit that fails on a real systemd.
-    let out = exec(&host, "systemd-run --quiet --unit=rig-broken --wait /bin/false; systemctl is-system-running").await.unwrap();
+    let out = vm.exec(&host, "systemd-run --quiet --unit=rig-broken --wait /bin/false; systemctl is-system-running").await.unwrap();
     assert_eq!(out.stdout.trim(), "degraded", "{out:?}");
     assert_eq!(host.look().await.unwrap().system_state.as_deref(), Some("degraded"));
-    exec(&host, "systemctl reset-failed").await.unwrap();
+    vm.exec(&host, "systemctl reset-failed").await.unwrap();
 
     // The host's own way down: the link dies under the command or after it, and another boot id comes back.
-    match exec(&host, "systemctl reboot").await {
+    match vm.exec(&host, "systemctl reboot").await {
         Ok(out) => assert_eq!(out.status, 0, "{out:?}"),
         Err(fault) => assert_eq!(fault.kind, FaultKind::Unknown, "{fault}"),
     }
@@ -138,7 +144,7 @@ async fn a_real_debian_is_looked_at_rebooted_and_taken_through_a_power_cycle() {
     host.close().await;
 
     // The whole chain: nobody vouches, host and BMC are one by what SMBIOS and the BMC's GUID say.
-    let head = HEAD.replace("vouched = \"spare nodes, nothing runs here\"\n", "").replace("scale = 0.05", "scale = 0.5");
+    let head = HEAD.replace("vouched = \"spare nodes, nothing runs here\"\n", "").replace("scale = 0.05", "scale = 0.2");
     let pit = Pit::new(&format!(
         "{head}\n[[nodes]]\nname = \"edge-01\"\ncluster = \"spare\"\nbmc.ipmi = {{ host = \"127.0.0.1\", port = {} }}\n\
          host.ssh = {{ host = \"127.0.0.1\", port = {}, key = {{ file = \"{}\" }}, known_hosts = \"{}\", connect_timeout = \"60s\", limit = \"120s\" }}\n\
