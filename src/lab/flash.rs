@@ -143,6 +143,12 @@ impl Flash {
         (if lines.is_empty() { Duration::ZERO } else { took }, lines)
     }
 
+    /// Reset by somebody: sessions are gone, and nothing is said meanwhile.
+    pub fn restart(&mut self, pace: Pace, now: Instant) {
+        self.starts += 1;
+        self.back_at = Some(now + pace.flash.mul_f64(pace.scale));
+    }
+
     pub fn tick(&mut self, quirks: &Quirks, pace: Pace, now: Instant) -> Vec<Line> {
         let mut lines = Vec::new();
         if self.back_at.is_some_and(|at| at <= now) {
