@@ -204,6 +204,8 @@ pub struct Release {
     /// Accept one difference by name: machine-id, root-fs, ssh-host-key, default-target
     #[arg(long, value_name = "DIFFERENCE")]
     pub accept: Vec<String>,
+    #[command(flatten)]
+    pub test: TestHooks,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

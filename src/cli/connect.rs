@@ -14,7 +14,7 @@ use crate::{
     kinds,
     model::{Carried, ClusterName, Fault, FaultKind, NodeName, RunId, Setting, Trust},
     plan::{NO_CLUSTER, Plan, PlannedNode},
-    steps::{At, Cx, Seat},
+    steps::{At, Cx, Listener, Seat},
     survey::{BmcDoor, Doors, NodeDoors},
 };
 use futures::{StreamExt, stream};
@@ -137,7 +137,7 @@ pub fn host_of(cx: &Context, base: &Path, node: &NodeName, setting: &Setting, tr
 pub type Clusters = BTreeMap<ClusterName, Arc<dyn Cluster>>;
 
 /// Everything the engine works through, from the frozen plan alone.
-pub fn for_run(cx: &Context, run: &RunId, plan: &Plan, reason: Option<String>) -> Result<(BTreeMap<NodeName, Arc<Cx>>, Clusters), Fault> {
+pub fn for_run(cx: &Context, run: &RunId, plan: &Plan, listener: Arc<dyn Listener>) -> Result<(BTreeMap<NodeName, Arc<Cx>>, Clusters), Fault> {
     let base = PathBuf::from(&plan.base);
     let own = machine::own();
     let through = through(plan);
@@ -194,9 +194,10 @@ pub fn for_run(cx: &Context, run: &RunId, plan: &Plan, reason: Option<String>) -
                     through: through.clone(),
                     own: own.clone(),
                 },
-                ask: Ask { run: Some(run.clone()), reason: reason.clone(), inherited: planned.inherits_from.clone(), ..Ask::default() }
+                ask: Ask { run: Some(run.clone()), reason: cx.global.reason.clone(), inherited: planned.inherits_from.clone(), ..Ask::default() }
                     .to_evacuate(&plan.evacuate()),
                 time: plan.time,
+                listener: listener.clone(),
             }),
         );
     }

@@ -5,6 +5,7 @@ use super::{
     context::Context,
     failure::{Failure, INTERNAL, LOCKED, UNFINISHED},
     inhibit::Inhibitor,
+    listen::Listening,
     machine,
 };
 use crate::{
@@ -72,7 +73,8 @@ pub async fn all(cx: &Context, store: Arc<dyn Store>, jobs: Vec<Job>, test: &Tes
     let mut engines = Vec::new();
     let mut held: Vec<(Arc<dyn Cluster>, String)> = Vec::new();
     for job in &jobs {
-        let (nodes, clusters) = connect::for_run(cx, &job.run, &job.plan, cx.global.reason.clone())?;
+        let listener = Arc::new(Listening::new(cx, &job.run, observer.clone()));
+        let (nodes, clusters) = connect::for_run(cx, &job.run, &job.plan, listener)?;
         let leases = match leases(&*store, &clusters, &job.lock, &job.run, lease).await {
             Ok(leases) => leases,
             Err(failure) => {

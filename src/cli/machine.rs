@@ -1,11 +1,18 @@
 //! What only this process's machine can say: time, secrets, who we are.
-use super::logins::Logins;
+use super::{logins::Logins, mask::Mask};
 use crate::{
     guards::Own,
     model::{Clock, Fault, FaultKind, Identity, Login, Secret, SecretRef, Secrets, Timestamp, Turn},
 };
 use futures::future::BoxFuture;
-use std::{env, fs, io::IsTerminal, net::IpAddr, os::unix::fs::MetadataExt, path::PathBuf, sync::Arc};
+use std::{
+    env, fs,
+    io::IsTerminal,
+    net::IpAddr,
+    os::unix::fs::MetadataExt,
+    path::PathBuf,
+    sync::{Arc, Mutex},
+};
 
 pub struct SystemClock;
 impl Clock for SystemClock {
@@ -16,10 +23,17 @@ impl Clock for SystemClock {
     }
 }
 
-/// Read anew each time they are asked for, so that a rotated secret is found; one for the whole process, because it counts what servers refuse.
+/// Read anew each time they are asked for, so that a rotated secret is found; remembered only to be masked in what hosts print.
+/// One for the whole process, because it counts what servers refuse.
 #[derive(Default)]
 pub struct MachineSecrets {
     pub logins: Arc<Logins>,
+    seen: Mutex<Mask>,
+}
+impl MachineSecrets {
+    pub fn masked(&self, text: &str) -> String {
+        self.seen.lock().unwrap_or_else(|e| e.into_inner()).apply(text)
+    }
 }
 impl Secrets for MachineSecrets {
     fn read(&self, from: &SecretRef) -> Result<Secret, Fault> {
@@ -35,7 +49,9 @@ impl Secrets for MachineSecrets {
             }
         };
         // One newline that an editor put there; a key file keeps its own.
-        Ok(Secret::new(text.strip_suffix('\n').map(str::to_owned).unwrap_or(text)))
+        let secret = text.strip_suffix('\n').map(str::to_owned).unwrap_or(text);
+        self.seen.lock().unwrap_or_else(|e| e.into_inner()).learn(&secret);
+        Ok(Secret::new(secret))
     }
     fn turn(&self, login: Login) -> BoxFuture<'_, Result<Turn, Fault>> {
         Box::pin(self.logins.turn(login))

@@ -1,6 +1,6 @@
 //! `pitstop release`: a person decides about a held node. The engine at work hears of it; without one, this process resumes the run.
 use super::{
-    args::{DecisionArg, Release, TestHooks},
+    args::{DecisionArg, Release},
     context::Context,
     failure::{Failure, USAGE},
     from_marks, history, machine, resume,
@@ -77,7 +77,7 @@ pub async fn run(cx: &Context, args: Release) -> Result<u8, Failure> {
             cx.say(&format!("told {holder}, who works on run {}", head.run));
             Ok(0)
         }
-        None => resume::take_up(cx, store, vec![head], &TestHooks::default()).await,
+        None => resume::take_up(cx, store, vec![head], &args.test).await,
     }
 }
 

@@ -187,7 +187,7 @@ async fn look(cx: &Context, inventory: &Inventory, name: &NodeName, pinned: Trus
     }
     if let Some(setting) = &entry.host {
         let seen = match kinds::make(host::KINDS, setting).map_err(senseless) {
-            Ok(config) => config.host_key().await.map(|k| k.map(|k| (config.endpoint(), k))),
+            Ok(config) => config.host_key(&connect).await.map(|k| k.map(|k| (config.endpoint(), k))),
             Err(fault) => Err(fault),
         };
         match seen {

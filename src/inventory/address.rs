@@ -25,6 +25,10 @@ fn of(table: &DeTable<'_>) -> Option<(At, Address)> {
     if let Some(system) = ["system_id", "system"].iter().find_map(|key| table.get(*key)).and_then(|v| v.get_ref().as_str()) {
         address.system = system.trim_matches('/').to_owned();
     }
+    // Behind another jump host the same address is another machine.
+    if let Some(jump) = table.get("jump").and_then(|v| v.get_ref().as_str()).filter(|j| *j != "none") {
+        address.system = format!("{} through {jump}", address.system);
+    }
     address.port = address.port.filter(|p| !OWN_PORTS.contains(p));
     Some((at, address))
 }
@@ -74,6 +78,8 @@ mod tests {
         check("host = '2001:db8::1'", "2001:db8::1", None, "");
         check("host = 'a.example.'\nport = 6230", "a.example", Some(6230), "");
         check("host = 'a:22'", "a", None, "");
+        check("host = '192.0.2.7'\njump = 'ops@bastion.example'", "192.0.2.7", None, " through ops@bastion.example");
+        check("host = '192.0.2.7'\njump = 'none'", "192.0.2.7", None, "");
         check("url = 'https://cmc.example'\nsystem_id = 'Blade4'", "cmc.example", None, "Blade4");
     }
 

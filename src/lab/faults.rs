@@ -1,5 +1,6 @@
 //! What can go wrong in the rack, by name (architecture.md, 4). Node 2 is the second machine.
 use super::{
+    family::Family,
     quirks::Maker,
     rack::{Flaw, Quirks},
 };
@@ -44,6 +45,7 @@ pub enum Fault {
     HwRaidRebuilding,
     Hung,
     BmcMakers,
+    HostFamilies,
     /// One that a cluster's server knows by its name.
     Cluster(&'static str),
 }
@@ -60,6 +62,7 @@ pub const FAULTS: &[(&str, Fault, &str)] = &[
     ("shifted-row", Fault::ShiftedRow, "host and BMC of nodes 2 to 4 are one row off in the inventory"),
     ("never-boots", Fault::NeverBoots, "node 2 never comes back from its reset"),
     ("bmc-makers", Fault::BmcMakers, "every BMC has another maker's ways: verbs, addresses, answers, ETags"),
+    ("host-families", Fault::HostFamilies, "the hosts are of other families of Linux: RHEL, SUSE, Debian, one after another"),
     ("lost-dimm", Fault::LostDimm, "node 2 comes back without DIMM A3"),
     ("link-down", Fault::LinkDown, "node 2 comes back with eth1 down"),
     ("unit-failed", Fault::UnitFailed, "node 2 comes back with a failed unit that no check names"),
@@ -111,7 +114,8 @@ pub const UNNAMED: &str = "irqbalance";
 
 /// What the faults make of machine number `n`, counted from 1.
 pub fn quirks(faults: &[Fault], n: usize) -> Quirks {
-    let mut quirks = Quirks { maker: faults.contains(&Fault::BmcMakers).then(|| Maker::of(n)), ..Quirks::default() };
+    let family = if faults.contains(&Fault::HostFamilies) { Family::of(n) } else { Family::default() };
+    let mut quirks = Quirks { maker: faults.contains(&Fault::BmcMakers).then(|| Maker::of(n)), family, ..Quirks::default() };
     for fault in faults.iter().filter(|_| n == 2) {
         match fault {
             Fault::BmcSilent => quirks.bmc_silent = true,
@@ -153,7 +157,7 @@ pub fn quirks(faults: &[Fault], n: usize) -> Quirks {
             Fault::HwRaidRebuilding => quirks.volume_rebuilds = true,
             Fault::DnsOnNode => quirks.carries_dns = true,
             Fault::Hung => quirks.hung = true,
-            Fault::WrongBmc | Fault::ShiftedRow | Fault::BmcMakers | Fault::Cluster(_) => {}
+            Fault::WrongBmc | Fault::ShiftedRow | Fault::BmcMakers | Fault::HostFamilies | Fault::Cluster(_) => {}
         }
     }
     quirks

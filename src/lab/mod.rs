@@ -2,6 +2,7 @@
 pub mod clusters;
 pub mod command;
 mod event_log;
+pub mod family;
 pub mod faults;
 pub mod flash;
 pub mod ipmi;

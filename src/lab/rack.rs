@@ -2,6 +2,7 @@
 //! Servers of this room read and change machines only through here.
 use super::{
     event_log::{Event, EventLog},
+    family::Family,
     flash::{Flash, Line},
     quirks::Maker,
 };
@@ -77,6 +78,8 @@ pub struct Quirks {
     pub hung: bool,
     /// Its BMC has a maker's ways.
     pub maker: Option<Maker>,
+    /// Of its host's Linux.
+    pub family: Family,
     /// The BMC says that it takes IPMI cipher suite 0: anybody, without a password.
     pub cipher_zero: bool,
 }

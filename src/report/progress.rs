@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     event::{Decision, Event, Record, Stop},
-    model::{Answer, NodeName, Outcome, RunId, Skip, since},
+    model::{Answer, NodeName, Outcome, RunId, Skip, Timestamp, since},
     plan::Plan,
 };
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -20,6 +20,8 @@ pub trait Observer: Send {
     /// What the journal held before this process took the run up: known from here on, and not shown.
     fn earlier(&mut self, _: &[Record]) {}
     fn record(&mut self, record: &Record);
+    /// A line that a command on the node's host has printed: no fact of the run, and so in no journal and no JSON.
+    fn said(&mut self, _run: &RunId, _node: &NodeName, _at: Timestamp, _line: &str) {}
     fn finish(&mut self);
 }
 
@@ -160,6 +162,10 @@ impl<W: Write + Send> Observer for Plain<W> {
             writeln!(self.out, "{:.0} {text}", record.at).ok();
         }
     }
+    fn said(&mut self, run: &RunId, node: &NodeName, at: Timestamp, text: &str) {
+        let step = self.seen.runs.get(run).and_then(|r| r.find(node)).and_then(|n| n.step.clone()).unwrap_or_else(|| "?".into());
+        writeln!(self.out, "{at:.0} {node} {step}: | {text}").ok(); // a closed pipe must not end a run
+    }
     fn finish(&mut self) {
         self.out.flush().ok();
     }
@@ -233,6 +239,13 @@ impl Observer for Terminal {
                 }
             }
         }
+    }
+    fn said(&mut self, run: &RunId, node: &NodeName, _: Timestamp, text: &str) {
+        let Some(bar) = self.lines.get(&(run.clone(), node.clone())) else { return };
+        // The last line it printed, behind what the node is at; the next record writes it anew.
+        let message = bar.message();
+        let head = message.split("  | ").next().unwrap_or_default();
+        bar.set_message(format!("{head}  | {text}"));
     }
     fn finish(&mut self) {
         for bar in self.lines.values().chain(self.heads.values()) {

@@ -7,7 +7,10 @@ use crate::{
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use std::{collections::BTreeMap, sync::Mutex};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+};
 
 /// The receiver of a command in the journal.
 pub const HOST: &str = "host";
@@ -165,7 +168,14 @@ impl Step for Exec {
     async fn act(&self, cx: &Cx, _: &Act) -> Result<(), Fault> {
         let host =
             cx.host.as_ref().ok_or_else(|| Fault::new(FaultKind::Unable, format!("{}: commands run on the host, and the inventory names none", cx.node)))?;
-        let out = host.exec(&self.config.command(&cx.node.0)).await?;
+        let (listener, node) = (cx.listener.clone(), cx.node.clone());
+        let hear = Arc::new(move |line: &str| listener.line(&node, "exec", line));
+        let masked = |f: Fault| Fault { causes: f.causes.iter().map(|cause| cx.listener.masked(cause)).collect(), ..f };
+        let out = host.exec_heard(&self.config.command(&cx.node.0), hear).await;
+        cx.listener.over(&cx.node);
+        let out = out.map_err(masked)?;
+        // The journal is read by more people than the host's terminal.
+        let out = Output { stdout: cx.listener.masked(&out.stdout), stderr: cx.listener.masked(&out.stderr), ..out };
         *self.said.lock().expect("BUG: poisoned") = Some(self.config.judge(&out)?);
         Ok(())
     }

@@ -86,6 +86,25 @@ pub struct Cx {
     pub pins: Pins,
     pub ask: Ask,
     pub time: TimeScale,
+    pub listener: Arc<dyn Listener>,
+}
+
+/// Who hears what goes on inside a step: the log and the screen. Nothing is decided from it, and nothing important is only there.
+pub trait Listener: Send + Sync {
+    /// One line that a command on the node's host has printed.
+    fn line(&self, node: &NodeName, step: &str, line: &str);
+    /// The command is over: what was left out of a flood may be counted now.
+    fn over(&self, node: &NodeName);
+    /// The text without the secrets that this process has read.
+    fn masked(&self, text: &str) -> String;
+}
+/// Nobody listens.
+impl Listener for () {
+    fn line(&self, _: &NodeName, _: &str, _: &str) {}
+    fn over(&self, _: &NodeName) {}
+    fn masked(&self, text: &str) -> String {
+        text.to_owned()
+    }
 }
 
 impl Seat {

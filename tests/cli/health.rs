@@ -155,3 +155,38 @@ fn os_patch_twice_the_second_finds_nothing_due() {
     assert_eq!(lab.rack().verbs("edge-01"), before.verbs("edge-01"));
     lab.rack().in_service("edge-01");
 }
+
+/// The same on hosts with dnf and zypper, whose tools say it in other words and with other exit codes.
+#[test]
+fn os_patch_on_rhel_and_suse() {
+    let lab = Lab::start(2, &["host-families"]);
+    let plan = lab.ask(&["plan", "os-patch", "--all"]).ends(0);
+    plan.says("openssl-libs.x86_64 kernel-core.x86_64");
+    plan.says("2 patches needed");
+    let first = lab.ask(&["run", "os-patch", "--all", "--json"]).ends(0).lines();
+    let said = |node: &str| {
+        let done = |e: &&serde_json::Value| e["event"] == "step_settled" && e["kind"] == "exec" && e["node"] == node;
+        first.iter().find(done).map(|e| e["outcome"].to_string()).unwrap()
+    };
+    assert!(said("edge-01").contains("Upgrading        : kernel-core"), "{}", said("edge-01"));
+    // zypper renews itself first, and is asked once more.
+    assert!(said("edge-02").contains("Installing: zypper") && said("edge-02").contains("Installing: kernel-default"), "{}", said("edge-02"));
+    let before = lab.rack();
+    for node in ["edge-01", "edge-02"] {
+        assert_eq!(before.boots(node).len(), 1, "{node}: the new kernel asked for it");
+        before.in_service(node);
+    }
+    let second = lab.ask(&["run", "os-patch", "--all"]).ends(0);
+    second.says("dnf check-update ended with 0");
+    second.says("zypper patch-check ended with 0");
+    let new = &lab.rack().0[before.0.len()..];
+    assert!(new.iter().all(|l| l["what"].as_str().is_some_and(|w| w.contains("lease"))), "{new:?}");
+    for (node, pending) in [("edge-01", "openssl-libs 1:3.0.7-29.el9_4\n"), ("edge-02", "openssl-3 3.0.8-150500.5.48.1\n")] {
+        fs::write(lab.path(&format!("machines/{node}/root/packages")), pending).unwrap();
+    }
+    lab.ask(&["run", "os-patch", "--all"]).ends(0);
+    for node in ["edge-01", "edge-02"] {
+        assert_eq!(lab.rack().boots(node).len(), 1, "{node}: patched, and not reset");
+        lab.rack().in_service(node);
+    }
+}

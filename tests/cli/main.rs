@@ -9,6 +9,7 @@ mod demo;
 mod demo_clusters;
 mod faults;
 mod health;
+mod heard;
 mod imported;
 mod interlocks;
 mod join;

@@ -6,6 +6,7 @@ mod case;
 mod firmware;
 mod kubernetes;
 mod lab;
+mod pause;
 mod stopped;
 
 use case::Case;

@@ -42,10 +42,13 @@ impl Pit {
     }
 
     pub async fn pitstop(&self, args: &[&str]) -> Said {
+        self.pitstop_within(args, std::time::Duration::from_secs(240)).await
+    }
+    pub async fn pitstop_within(&self, args: &[&str], limit: std::time::Duration) -> Said {
         let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_pitstop"));
         command.args(["-i", "inventory", "--store", "sqlite:pitstop.db"]).args(args).current_dir(self.dir.path());
         command.env("HOME", self.dir.path()).env("TMPDIR", self.path("tmp")).env("COLUMNS", "400").stdin(Stdio::null()).kill_on_drop(true);
-        let output = tokio::time::timeout(std::time::Duration::from_secs(240), command.output()).await.expect("it does not end").unwrap();
+        let output = tokio::time::timeout(limit, command.output()).await.expect("it does not end").unwrap();
         let said = Said { code: output.status.code(), out: String::from_utf8(output.stdout).unwrap(), err: String::from_utf8(output.stderr).unwrap() };
         assert!(!said.all().contains("secret12"), "{}", said.all());
         said

@@ -74,7 +74,7 @@ impl Drop for Sshd {
     }
 }
 
-fn signal(name: &str, pid: u32) {
+pub fn signal(name: &str, pid: u32) {
     std::process::Command::new("kill").args([format!("-{name}"), pid.to_string()]).stderr(Stdio::null()).status().unwrap();
 }
 
@@ -82,7 +82,7 @@ impl Sshd {
     pub fn start() -> Sshd {
         Sshd::with("")
     }
-    fn with(more: &str) -> Sshd {
+    pub fn with(more: &str) -> Sshd {
         Sshd::inside(&[], more, beside())
     }
     /// Started by these words: where another root or other namespaces are.
@@ -129,17 +129,17 @@ impl Sshd {
     pub fn logins(&self) -> usize {
         self.log.lock().unwrap().matches("Accepted publickey").count()
     }
-    fn connections(&self) -> usize {
+    pub fn connections(&self) -> usize {
         self.log.lock().unwrap().matches("Connection from").count()
     }
-    fn sessions(&self) -> Vec<u32> {
+    pub fn sessions(&self) -> Vec<u32> {
         let out = std::process::Command::new("pgrep").args(["-P", &self.child.id().to_string()]).output().unwrap();
         String::from_utf8(out.stdout).unwrap().lines().map(|l| l.parse().unwrap()).collect()
     }
     pub fn host(&self) -> Arc<dyn Host> {
         self.host_with("client", "known_hosts", &[], "")
     }
-    fn host_with(&self, key: &str, known_hosts: &str, trusted: &[&str], more: &str) -> Arc<dyn Host> {
+    pub fn host_with(&self, key: &str, known_hosts: &str, trusted: &[&str], more: &str) -> Arc<dyn Host> {
         connect(self.port, self.dir.path(), &format!("key = {{ file = '{key}' }}\nknown_hosts = '{known_hosts}'\n{more}"), trusted)
     }
 }
@@ -164,12 +164,12 @@ pub async fn exec(host: &Arc<dyn Host>, line: &str) -> Result<Output, Fault> {
     host.exec(&command(line)).await
 }
 /// Processes of this computer whose arguments hold `words`.
-fn processes(words: &str) -> usize {
+pub fn processes(words: &str) -> usize {
     let lines = fs::read_dir("/proc").unwrap().filter_map(|e| fs::read(e.unwrap().path().join("cmdline")).ok());
     lines.filter(|l| String::from_utf8_lossy(l).replace('\0', " ").contains(words)).count()
 }
 /// A number of seconds that is in nobody else's command line.
-fn long_sleep() -> String {
+pub fn long_sleep() -> String {
     format!("sleep 9{:08}", uuid::Uuid::new_v4().as_u128() % 100_000_000)
 }
 

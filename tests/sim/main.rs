@@ -168,6 +168,7 @@ impl Sim {
             pins: Pins::default(),
             ask: pitstop::drivers::cluster::Ask { run: Some(self.world.run.clone()), reason: None, unmovable: Unmovable::Refuse, ..Default::default() },
             time: self.plan.time,
+            listener: Arc::new(()),
         }
     }
 

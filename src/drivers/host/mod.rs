@@ -16,6 +16,9 @@ pub const KINDS: &[Kind<dyn HostConfig>] = &[
     // line 2: `Kind::of::<<name>::Config>(),`
 ];
 
+/// Hears a command while it runs: a line of its output at a time, without the line's end.
+pub type Hear = Arc<dyn Fn(&str) + Send + Sync>;
+
 #[async_trait]
 pub trait HostConfig: Send + Sync + std::fmt::Debug {
     /// Reads key files; contacts nothing.
@@ -23,8 +26,12 @@ pub trait HostConfig: Send + Sync + std::fmt::Debug {
     /// For people: `root@192.0.2.21:22`.
     fn endpoint(&self) -> String;
     /// What it shows before any login, whoever knows it. None: this way has no host keys.
-    async fn host_key(&self) -> Result<Option<HostKey>, Fault> {
+    async fn host_key(&self, _cx: &Connect) -> Result<Option<HostKey>, Fault> {
         Ok(None)
+    }
+    /// Names or addresses of the machines without which this host cannot be reached: jump hosts. Contacts nothing.
+    fn carried_by(&self, _cx: &Connect) -> Result<Vec<String>, Fault> {
+        Ok(Vec::new())
     }
 }
 
@@ -39,5 +46,11 @@ pub trait Host: Send + Sync {
     }
     /// `Ok` only with a proven exit status.
     async fn exec(&self, command: &Command) -> Result<Output, Fault>;
+    /// The same, heard while it runs. A way that cannot do that is heard at its end.
+    async fn exec_heard(&self, command: &Command, hear: Hear) -> Result<Output, Fault> {
+        let output = self.exec(command).await?;
+        output.stdout.lines().chain(output.stderr.lines()).for_each(|line| hear(line));
+        Ok(output)
+    }
     async fn close(&self);
 }

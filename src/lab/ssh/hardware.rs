@@ -1,32 +1,29 @@
 //! What the tools of a simulated machine say about its hardware: the files that they answer from, with what its faults take away after a boot.
 use crate::lab::rack::{Flaw, Seen};
 
-pub const TOOLS: [(&str, &[&str]); 2] = [
-    (
-        include_str!("tools/hardware.sh"),
-        &[
-            "lsblk",
-            "ip",
-            "dmidecode",
-            "lspci",
-            "ss",
-            "timedatectl",
-            "efibootmgr",
-            "mokutil",
-            "mount",
-            "dmesg",
-            "cryptsetup",
-            "clevis",
-            "zfs",
-            "storcli64",
-            "ssacli",
-            "crictl",
-            "docker",
-            "podman",
-        ],
-    ),
-    (include_str!("tools/apt.sh"), &["apt-get"]),
-];
+pub const TOOLS: [(&str, &[&str]); 1] = [(
+    include_str!("tools/hardware.sh"),
+    &[
+        "lsblk",
+        "ip",
+        "dmidecode",
+        "lspci",
+        "ss",
+        "timedatectl",
+        "efibootmgr",
+        "mokutil",
+        "mount",
+        "dmesg",
+        "cryptsetup",
+        "clevis",
+        "zfs",
+        "storcli64",
+        "ssacli",
+        "crictl",
+        "docker",
+        "podman",
+    ],
+)];
 pub const DATA: &str = "/var/lib/data";
 const SLOTS: [&str; 8] = ["A1", "A2", "A3", "A4", "B1", "B2", "B3", "B4"];
 const GIB: u64 = 64;
@@ -52,7 +49,7 @@ pub fn files(seen: &Seen, kernel: &str) -> Vec<(&'static str, String)> {
         ("proc/modules", "nvme 49152 3 - Live 0x0\nxfs 1941504 1 - Live 0x0\nice 800000 0 - Live 0x0".to_owned()),
         ("proc/mounts", format!("/dev/nvme0n1p2 / ext4 {root},relatime,errors=remount-ro 0 0\n{data}")),
         ("etc/fstab", format!("/dev/nvme0n1p2 / ext4 errors=remount-ro 0 1\n/dev/nvme1n1 {DATA} xfs noatime 0 2")),
-        ("etc/os-release", "PRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\nID=debian\nVERSION_ID=\"12\"".to_owned()),
+        ("etc/os-release", seen.spec.quirks.family.release().to_owned()),
         ("etc/kernel/postinst.d/unattended-upgrades", "#!/bin/sh".to_owned()),
         ("sys/class/net/lo/operstate", "unknown".to_owned()),
         ("sys/class/net/eth0/operstate", "up".to_owned()),

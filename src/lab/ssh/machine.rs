@@ -21,14 +21,13 @@ const TOOLS: [(&str, &[&str]); 3] = [
 /// From `systemctl reboot` to the first thing that stops.
 const ANSWERED: Duration = Duration::from_millis(150);
 const KERNEL: &str = "6.1.0-lab-amd64";
-/// What apt-get would upgrade on a machine of a fresh lab.
-const PENDING: &str = "openssl 3.0.15-1\nlinux-image-amd64 6.1.119-1\n";
 
 pub struct Machine {
     rack: Rack,
     name: String,
     root: PathBuf,
-    bin: PathBuf,
+    /// Its own tools, then this computer's.
+    path: String,
     /// One writer of the tree at a time; what it wrote last.
     writing: Mutex<BTreeMap<PathBuf, String>>,
     /// How much of what tools appended to a file has been obeyed.
@@ -44,16 +43,18 @@ impl Machine {
         let (root, bin) = (dir.join("root"), dir.join("bin"));
         fs::create_dir_all(&root)?;
         fs::create_dir_all(&bin)?;
-        for (script, names) in TOOLS.iter().chain(&hardware::TOOLS).chain(more) {
+        let family = rack.seen(&name).map(|seen| seen.spec.quirks.family).unwrap_or_default();
+        for (script, names) in TOOLS.iter().chain(&hardware::TOOLS).chain([&family.tools()]).chain(more) {
             for tool in *names {
                 let path = bin.join(tool);
                 fs::write(&path, script)?;
                 fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
             }
         }
-        let machine = Machine { rack, name, root, bin, writing: Mutex::default(), taken: Mutex::default(), stopped: Mutex::default() };
+        let path = format!("{}:{}", bin.display(), family.programs(&dir.join("programs"))?);
+        let machine = Machine { rack, name, root, path, writing: Mutex::default(), taken: Mutex::default(), stopped: Mutex::default() };
         machine.write()?;
-        fs::write(machine.root.join("packages"), PENDING)?;
+        fs::write(machine.root.join("packages"), family.pending())?;
         Ok(machine)
     }
 
@@ -117,7 +118,7 @@ impl Machine {
         let mut stopped = self.stopped.lock().unwrap_or_else(|e| e.into_inner());
         if stopped.0 != seen.boot_id {
             // Both live in memory on a real machine.
-            for flag in ["run/reboot-required", "run/reboot-required.pkgs"] {
+            for flag in ["run/reboot-required", "run/reboot-required.pkgs", "run/needs-reboot"] {
                 fs::remove_file(self.root.join(flag)).ok(); // most often there is none
             }
             *stopped = (seen.boot_id.clone(), Vec::new());
@@ -192,10 +193,9 @@ impl Machine {
         if let Some(line) = line {
             command.args(["-c", line]);
         }
-        let path = format!("{}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", self.bin.display());
         command
             .env_clear()
-            .env("PATH", path)
+            .env("PATH", &self.path)
             .env("LAB_ROOT", &self.root)
             .env("HOME", &self.root)
             .env("USER", "root")

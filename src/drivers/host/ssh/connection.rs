@@ -1,14 +1,18 @@
 //! One logged-in connection, and waiting on its socket: libssh2 is asked again when the kernel says that something moved.
 use super::{
-    Config,
-    dial::dial,
+    dial::{Heard, Stream, dial},
+    jump,
     login::{self, words},
+    ready::Ready,
+    target::{Route, Target},
 };
-use crate::model::{Connect, Fault};
+use crate::model::{Connect, Fault, FaultKind};
+use socket2::Socket;
 use ssh2::{BlockDirections, Channel, Session};
 use std::{
     fmt, io,
-    net::{Shutdown, TcpStream},
+    net::Shutdown,
+    sync::Arc,
     time::{Duration, Instant},
 };
 use tokio::{io::Interest, runtime::Runtime, sync::oneshot, time::timeout_at};
@@ -54,8 +58,50 @@ pub struct Kept {
     pub session: Session,
     pub host_key: String,
     /// The same socket as the session's.
-    socket: TcpStream,
+    pub socket: Socket,
+    alive: Option<Alive>,
 }
+/// Behind a jump host: who asks, and who hears.
+struct Alive {
+    heard: Arc<Heard>,
+    every: Duration,
+}
+impl Kept {
+    pub fn log_in(to: &Target, cx: &Connect, stream: Stream, runtime: &Runtime) -> Result<Kept, Fault> {
+        let again = |e: io::Error| Fault::new(FaultKind::Unreachable, format!("{}: cannot set up the connection", to.whom)).cause(e);
+        let socket = stream.socket.try_clone().map_err(again)?;
+        let alive = stream.heard.clone().map(|heard| Alive { heard, every: to.keepalive.0 });
+        let logged_in = login::log_in(to, cx, stream, runtime)?;
+        logged_in.session.set_blocking(false);
+        if alive.is_some() {
+            // Nothing by itself: how often `keepalive_send` asks at most. One second would be taken for two.
+            logged_in.session.set_keepalive(true, u32::try_from(to.keepalive.0.as_secs() / 3).unwrap_or(u32::MAX).max(2));
+        }
+        Ok(Kept { session: logged_in.session, host_key: logged_in.host_key, socket, alive })
+    }
+
+    /// Behind a jump host: asks the far end for a sign of life, and says since when there was none.
+    pub fn silent(&self) -> Option<Duration> {
+        let alive = self.alive.as_ref()?;
+        let ago = alive.heard.ago();
+        if ago > alive.every {
+            // A link that is gone shows at the next read.
+            self.session.keepalive_send().ok();
+        }
+        (ago > alive.every * 2).then_some(ago)
+    }
+}
+
+/// A way to the host's SSH server: over TCP, or through its jump hosts.
+pub fn reach(route: &Route, cx: &Connect, runtime: &Runtime) -> Result<Stream, Fault> {
+    let host = &route.host;
+    if route.jumps.is_empty() {
+        runtime.block_on(dial(&host.host, host.port, host.connect_timeout.0, host.keepalive.0))
+    } else {
+        jump::through(&route.jumps, cx, runtime, host)
+    }
+}
+
 impl Drop for Kept {
     /// Before libssh2 says goodbye: its drop would wait for a peer that may be gone.
     fn drop(&mut self) {
@@ -67,27 +113,25 @@ impl Drop for Kept {
 pub struct Connection<'a> {
     pub whom: String,
     kept: Kept,
-    ready: tokio::net::TcpStream,
+    ready: Ready,
     /// Itself and no handle: only the runtime drives its timers and its poll.
     runtime: &'a Runtime,
 }
 
 impl<'a> Connection<'a> {
-    /// One attempt.
-    pub fn open(config: &Config, cx: &Connect, runtime: &Runtime) -> Result<Kept, Fault> {
-        let stream = runtime.block_on(dial(&config.host, config.port, config.connect_timeout.0))?;
-        let again = |e: io::Error| Fault::new(crate::model::FaultKind::Unreachable, format!("{}: cannot set up the connection", config.label())).cause(e);
-        let socket = stream.try_clone().map_err(again)?;
-        let logged_in = login::log_in(config, cx, stream, runtime)?;
-        logged_in.session.set_blocking(false);
-        Ok(Kept { session: logged_in.session, host_key: logged_in.host_key, socket })
+    /// One attempt, through the jump hosts where there are any.
+    pub fn open(route: &Route, cx: &Connect, runtime: &Runtime) -> Result<Kept, Fault> {
+        let host = &route.host;
+        Kept::log_in(host, cx, reach(route, cx, runtime)?, runtime)
     }
 
     pub fn new(whom: String, kept: Kept, runtime: &'a Runtime) -> io::Result<Connection<'a>> {
-        let socket = kept.socket.try_clone()?;
-        socket.set_nonblocking(true)?;
         let _inside = runtime.enter();
-        Ok(Connection { whom, kept, ready: tokio::net::TcpStream::from_std(socket)?, runtime })
+        // What came while nobody used it was noted by nobody.
+        if let Some(alive) = &kept.alive {
+            alive.heard.again();
+        }
+        Ok(Connection { whom, ready: Ready::of(&kept.socket)?, kept, runtime })
     }
 
     pub fn keep(self) -> Kept {
@@ -116,20 +160,22 @@ impl<'a> Connection<'a> {
         }
     }
 
+    pub fn silent(&self) -> Option<Duration> {
+        self.kept.silent()
+    }
+
     /// Until the socket moves, `until`, or nobody waits any more. May return early.
     pub fn wait(&self, writing: bool, until: Instant, stop: &mut Stop) {
         let mut interest = Interest::READABLE;
-        // libssh2 has just met "would block" on its own copy of the socket; the runtime does not know it yet and would wake us at once, for ever.
-        let stale = |interest| self.ready.try_io(interest, || Err::<(), _>(io::ErrorKind::WouldBlock.into()));
-        stale(Interest::READABLE).ok();
+        self.ready.stale(Interest::READABLE);
         if writing || matches!(self.kept.session.block_directions(), BlockDirections::Outbound | BlockDirections::Both) {
-            stale(Interest::WRITABLE).ok();
+            self.ready.stale(Interest::WRITABLE);
             interest |= Interest::WRITABLE;
         }
         let until = until.min(Instant::now() + LOOK_AGAIN);
         self.runtime.block_on(async {
             tokio::select! {
-                moved = timeout_at(until.into(), self.ready.ready(interest)) => drop(moved), // an error shows at the next read
+                moved = timeout_at(until.into(), self.ready.moves(interest)) => drop(moved), // looked at again either way
                 () = stop.wait() => {}
             }
         });

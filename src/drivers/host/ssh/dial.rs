@@ -1,21 +1,38 @@
 //! From a name to a TCP connection that notices a dead peer.
 use crate::model::{Fault, FaultKind};
-use socket2::{SockRef, TcpKeepalive};
+use socket2::{Socket, TcpKeepalive};
 use std::{
     io,
-    net::{SocketAddr, TcpStream},
+    net::SocketAddr,
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 use tokio::time::{timeout, timeout_at};
 
-/// A peer that lost its power is noticed after about 15 + 3 × 5 seconds, also while we only read.
-const IDLE: Duration = Duration::from_secs(15);
-const INTERVAL: Duration = Duration::from_secs(5);
-const PROBES: u32 = 3;
-const USER_TIMEOUT: Duration = Duration::from_secs(30);
+/// A way to one SSH server.
+pub struct Stream {
+    pub socket: Socket,
+    /// Behind a jump host the kernel asks nobody whether the far end lives.
+    pub heard: Option<Arc<Heard>>,
+}
+
+/// When the far end behind a jump host last sent anything.
+#[derive(Debug)]
+pub struct Heard(Mutex<Instant>);
+impl Heard {
+    pub fn now() -> Heard {
+        Heard(Mutex::new(Instant::now()))
+    }
+    pub fn again(&self) {
+        *self.0.lock().unwrap_or_else(|e| e.into_inner()) = Instant::now();
+    }
+    pub fn ago(&self) -> Duration {
+        self.0.lock().unwrap_or_else(|e| e.into_inner()).elapsed()
+    }
+}
 
 /// Every address of `host` is tried once, all within `limit`.
-pub async fn dial(host: &str, port: u16, limit: Duration) -> Result<TcpStream, Fault> {
+pub async fn dial(host: &str, port: u16, limit: Duration, keepalive: Duration) -> Result<Stream, Fault> {
     let whom = format!("{host}:{port}");
     let until = Instant::now() + limit;
     let unreachable = |what: String| Fault::new(FaultKind::Unreachable, what);
@@ -31,7 +48,10 @@ pub async fn dial(host: &str, port: u16, limit: Duration) -> Result<TcpStream, F
         match timeout_at((Instant::now() + left).into(), tokio::net::TcpStream::connect(address)).await {
             Err(_) => causes.push(format!("{address}: no answer within {left:.1?}")),
             Ok(Err(e)) => causes.push(format!("{address}: {e}")),
-            Ok(Ok(stream)) => return stream.into_std().and_then(prepare).map_err(|e| unreachable(format!("cannot set up the connection to {whom}")).cause(e)),
+            Ok(Ok(stream)) => {
+                let prepared = stream.into_std().and_then(|stream| prepare(stream.into(), keepalive));
+                return prepared.map_err(|e| unreachable(format!("cannot set up the connection to {whom}")).cause(e));
+            }
         }
     }
     let fault = unreachable(format!("cannot connect to {whom}"));
@@ -39,11 +59,12 @@ pub async fn dial(host: &str, port: u16, limit: Duration) -> Result<TcpStream, F
 }
 
 /// Before libssh2 sees the socket: its own keepalive makes blocking reads fail and does not notice a dead peer.
-fn prepare(stream: TcpStream) -> io::Result<TcpStream> {
-    let socket = SockRef::from(&stream);
-    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(IDLE).with_interval(INTERVAL).with_retries(PROBES))?;
+/// One that lost its power is noticed after twice `keepalive`, also while we only read.
+fn prepare(socket: Socket, keepalive: Duration) -> io::Result<Stream> {
+    let ask = (keepalive / 3).max(Duration::from_secs(1));
+    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(keepalive).with_interval(ask).with_retries(3))?;
     socket.set_tcp_nodelay(true)?;
     #[cfg(target_os = "linux")]
-    socket.set_tcp_user_timeout(Some(USER_TIMEOUT))?;
-    Ok(stream)
+    socket.set_tcp_user_timeout(Some(keepalive * 2))?;
+    Ok(Stream { socket, heard: None })
 }

@@ -1,6 +1,8 @@
 //! One command on one connection: both streams drained, bounded output, an absolute deadline, an end that reaches the host, a proven status.
 use super::{
+    super::Hear,
     connection::{Connection, Stop},
+    lines::Lines,
     login::words,
 };
 use crate::model::{Command, Fault, FaultKind, Output};
@@ -49,7 +51,7 @@ pub fn shown(line: &str) -> String {
 
 /// From here on the command may have run: every failure is `Unknown`, except that the host refuses to run anything.
 /// The flag says whether the connection can serve another command.
-pub fn run(conn: &Connection, mut channel: Channel, command: &Command, stop: &mut Stop) -> (Result<Output, Fault>, bool) {
+pub fn run(conn: &Connection, mut channel: Channel, command: &Command, hear: Option<&Hear>, stop: &mut Stop) -> (Result<Output, Fault>, bool) {
     let until = Instant::now() + command.limit.0;
     let word = uuid::Uuid::new_v4().simple().to_string();
     let input = format!("{}{word}", command.stdin.as_deref().unwrap_or_default()).into_bytes();
@@ -66,8 +68,10 @@ pub fn run(conn: &Connection, mut channel: Channel, command: &Command, stop: &mu
     }
 
     let mut seen = Seen::new(&word);
+    seen.hear = hear.cloned();
     let end = pump(conn, &mut channel, &input, &mut seen, until, stop);
     if let End::Streams | End::Trailer = end {
+        seen.tell(true);
         return finish(conn, channel, &seen, &what, end, stop);
     }
     // The lifeline: the end of its stdin makes the host end the command. Then the link is given up, so that nothing here waits for it again.
@@ -77,6 +81,7 @@ pub fn run(conn: &Connection, mut channel: Channel, command: &Command, stop: &mu
     if !matches!(end, End::Lost(_)) && conn.drive(ending, &mut deaf, || channel.send_eof()).is_ok() {
         over = matches!(pump(conn, &mut channel, &[], &mut seen, ending, &mut deaf), End::Streams | End::Trailer) && seen.status().is_some();
     }
+    seen.tell(true);
     let fault = match end {
         End::Limit if over => Fault::new(FaultKind::Unknown, format!("{what}: cut at its limit of {}; ended on the host", command.limit)),
         End::Limit => Fault::new(FaultKind::Unknown, format!("{what}: cut at its limit of {}; the host did not confirm that it ended", command.limit)),
@@ -124,6 +129,9 @@ fn pump(conn: &Connection, channel: &mut Channel, input: &[u8], seen: &mut Seen,
                 Err(e) => return End::Lost(e),
             }
         }
+        if moved {
+            seen.tell(false);
+        }
         if channel.eof() {
             return End::Streams;
         }
@@ -133,10 +141,15 @@ fn pump(conn: &Connection, channel: &mut Channel, input: &[u8], seen: &mut Seen,
         // Checked also while data flows: a command that drips for ever has no other end.
         let now = Instant::now();
         let next = proven.map_or(until, |at| at.min(until));
+        let silent = conn.silent();
         match () {
             _ if proven.is_some() && now >= next => return End::Trailer,
             _ if now >= until => return End::Limit,
             _ if stop.asked() => return End::Stopped,
+            _ if silent.is_some() => {
+                let ago = silent.unwrap_or_default();
+                return End::Lost(io::Error::new(io::ErrorKind::TimedOut, format!("no sign of life from it for {ago:.0?}")));
+            }
             _ if moved => {}
             _ => conn.wait(writing, next, stop),
         }
@@ -178,11 +191,25 @@ struct Seen {
     word: String,
     out: Kept,
     err: Kept,
+    /// Who listens, and how far he has heard each stream.
+    hear: Option<Hear>,
+    told: [Lines; 2],
 }
 
 impl Seen {
     fn new(word: &str) -> Seen {
-        Seen { word: word.to_owned(), out: Kept::new(None), err: Kept::new(Some(format!("\n{word} "))) }
+        Seen { word: word.to_owned(), out: Kept::new(None), err: Kept::new(Some(format!("\n{word} "))), hear: None, told: Default::default() }
+    }
+    /// Bounded by what is kept.
+    fn tell(&mut self, over: bool) {
+        let Some(hear) = &self.hear else { return };
+        let start = format!("{}\n", self.word);
+        for (lines, kept) in self.told.iter_mut().zip([&self.out, &self.err]) {
+            lines.tell(start.as_bytes(), &kept.bytes, over, &**hear);
+            if over && kept.dropped > 0 {
+                hear(&format!("({} more bytes of this stream are not shown)", kept.dropped));
+            }
+        }
     }
     fn status(&self) -> Option<i32> {
         let text = std::str::from_utf8(self.err.after.as_deref()?).ok()?;
@@ -254,7 +281,7 @@ impl Kept {
     }
 }
 
-fn find(hay: &[u8], needle: &[u8]) -> Option<usize> {
+pub fn find(hay: &[u8], needle: &[u8]) -> Option<usize> {
     let first = *needle.first()?;
     let mut from = 0;
     while let Some(at) = hay.get(from..)?.iter().position(|b| *b == first) {

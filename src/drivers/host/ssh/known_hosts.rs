@@ -164,7 +164,7 @@ fn matches(names: &str, host: &str) -> bool {
 }
 
 /// `*` any number of characters, `?` one. Goes back only to the last `*`, so no pattern can make it slow.
-fn glob(pattern: &[u8], text: &[u8]) -> bool {
+pub fn glob(pattern: &[u8], text: &[u8]) -> bool {
     let (mut p, mut t) = (0, 0);
     let mut star: Option<(usize, usize)> = None;
     while t < text.len() {
