@@ -1,7 +1,7 @@
 //! What can go wrong in the rack, by name (architecture.md, 4). Node 2 is the second machine.
 use super::{
     quirks::Maker,
-    rack::{Flaw, Quirks},
+    rack::{Flaw, MachineSpec, Quirks},
 };
 use std::{collections::BTreeSet, str::FromStr, time::Duration};
 
@@ -142,6 +142,14 @@ pub fn quirks(faults: &[Fault], n: usize) -> Quirks {
         }
     }
     quirks
+}
+
+/// A boot may be that of another board, once: UUID and serial are another machine's, the disks are the same.
+pub fn board(spec: &mut MachineSpec) {
+    if spec.quirks.flaws.remove(&Flaw::Board) {
+        spec.uuid = uuid::Uuid::new_v4().to_string();
+        spec.serial = format!("{}B", spec.serial);
+    }
 }
 
 /// Which machine's BMC and host the inventory gives to node `n` of `nodes`.

@@ -78,7 +78,6 @@ pub enum Flaw {
     MountMissing,
     ReadOnlyRoot,
     HostKey,
-    /// Another board: UUID and serial are another machine's, the disks are the same.
     Board,
     BootOrder,
     SecureBoot,
@@ -390,10 +389,7 @@ impl Machine {
             Phase::Booting(Some(at)) if at <= now => {
                 self.phase = Phase::Up;
                 self.boots += 1;
-                if self.spec.quirks.flaws.remove(&Flaw::Board) {
-                    self.spec.uuid = uuid::Uuid::new_v4().to_string();
-                    self.spec.serial = format!("{}B", self.spec.serial);
-                }
+                super::faults::board(&mut self.spec);
                 self.up_since = now;
                 let mut line = json!({ "boot_id": self.boot_id });
                 if self.boot_override.enabled != "Disabled" && self.boot_override.target != "None" {
