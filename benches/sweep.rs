@@ -16,10 +16,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Side by side, in pitstop and in curl.
-const AT_ONCE: &str = "128";
-/// What pitstop asks of a BMC under `auth = "basic"`, in its order.
-const PATHS: [&str; 4] = ["/redfish/v1/", "/redfish/v1/Systems", "/redfish/v1/Systems/1", "/redfish/v1/Managers/1"];
+/// Side by side in curl: as many as it takes.
+const AT_ONCE: &str = "300";
+/// Open to all: pitstop shows it no password, and nor does curl.
+const ROOT: &str = "/redfish/v1/";
 
 fn main() {
     let args: Vec<String> = std::env::args().collect();
@@ -38,15 +38,13 @@ fn main() {
 fn sweep(name: &str, count: usize, late_ms: u64, dead_percent: usize) {
     let dir = tempfile::tempdir().unwrap();
     let lab = Lab::start(count, dir.path(), late_ms, dead_percent);
+    let paths = asked(dir.path());
     for protocol in ["redfish", "ipmi"] {
-        let inventory = dir.path().join(protocol);
-        let mut ours = Command::new(env!("CARGO_BIN_EXE_pitstop"));
-        ours.arg("-i").arg(&inventory).args(["--store", "sqlite:none.db", "check", "--json"]).current_dir(dir.path()).env("HOME", dir.path());
-        let mine = measured(&lab, ours, dir.path());
+        let mine = measured(&lab, pitstop(dir.path(), protocol, &["check", "--json"]), dir.path());
         let well = mine.out.matches("\"ready\": true").count();
         line(name, &format!("pitstop check, {protocol}"), &mine, None, &well.to_string());
         let (tool, theirs) = match protocol {
-            "redfish" => ("curl --parallel", curl(dir.path())),
+            "redfish" => ("curl --parallel", curl(dir.path(), &paths)),
             _ => ("ipmipower --stat", ipmipower(dir.path(), count)),
         };
         if !Command::new(theirs.get_program()).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|s| s.success()) {
@@ -55,7 +53,7 @@ fn sweep(name: &str, count: usize, late_ms: u64, dead_percent: usize) {
         }
         let other = measured(&lab, theirs, dir.path());
         let well = match protocol {
-            "redfish" => other.out.matches("200\n").count() / PATHS.len(),
+            "redfish" => other.out.matches("200\n").count() / paths.len(),
             _ => other.out.matches(": on").count(),
         };
         line(name, tool, &other, None, &well.to_string());
@@ -63,23 +61,33 @@ fn sweep(name: &str, count: usize, late_ms: u64, dead_percent: usize) {
     }
 }
 
-fn curl(dir: &Path) -> Command {
+fn pitstop(dir: &Path, protocol: &str, args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pitstop"));
+    command.arg("-i").arg(dir.join(protocol)).args(["--store", "sqlite:none.db"]).args(args).current_dir(dir).env("HOME", dir);
+    command
+}
+
+/// What `check` asks of a BMC, in its order, as its own diagnostics tell.
+fn asked(dir: &Path) -> Vec<String> {
+    let out = pitstop(dir, "redfish", &["-vv", "check", "n0000"]).output().unwrap();
+    let told = String::from_utf8_lossy(&out.stderr);
+    let paths: Vec<String> = told.lines().filter_map(|l| l.split_once(": GET ")?.1.split('"').next().map(str::to_owned)).collect();
+    assert!(paths.first().is_some_and(|p| p == ROOT), "nothing is known of what is asked: {told}");
+    paths
+}
+
+fn curl(dir: &Path, paths: &[String]) -> Command {
+    let ports = fs::read_to_string(dir.join("redfish.ports")).unwrap();
+    let mut config = String::new();
+    for (port, path) in ports.lines().flat_map(|port| paths.iter().map(move |path| (port, path))) {
+        let user = if path == ROOT { "" } else { "user = \"ADMIN:secret12\"\n" };
+        // `next` forgets the limits of the one before.
+        writeln!(config, "next\ncacert = \"ca.pem\"\nhttp1.1\nconnect-timeout = 5\nmax-time = 10\nnoproxy = \"*\"\noutput = \"/dev/null\"").unwrap();
+        writeln!(config, "write-out = \"%{{http_code}}\\n\"\n{user}url = \"https://127.0.0.1:{port}{path}\"").unwrap();
+    }
+    fs::write(dir.join("curl.conf"), config).unwrap();
     let mut command = Command::new("curl");
-    command.args([
-        "--silent",
-        "--parallel",
-        "--parallel-max",
-        AT_ONCE,
-        "--noproxy",
-        "*",
-        "--connect-timeout",
-        "5",
-        "--max-time",
-        "10",
-        "--config",
-        "curl.conf",
-    ]);
-    command.current_dir(dir);
+    command.args(["--silent", "--parallel", "--parallel-immediate", "--parallel-max", AT_ONCE, "--config", "curl.conf"]).current_dir(dir);
     command
 }
 
@@ -177,7 +185,7 @@ fn serve_all(count: usize, dir: &Path, late_ms: u64, dead_percent: usize) {
         fs::write(dir.join("user"), "ADMIN").unwrap();
         let head = "[defaults.bmc.redfish]\nusername = { file = \"../user\" }\npassword = { file = \"../password\" }\ntls = { ca_file = \"../ca.pem\" }\nauth = \"basic\"\ntimeout = \"10s\"\n\
                     [defaults.bmc.ipmi]\nusername = { file = \"../user\" }\npassword = { file = \"../password\" }\n[clusters.spare.none]\nvouched = \"a benchmark\"\n";
-        let (mut redfish, mut over_ipmi, mut config, mut ports) = (head.to_owned(), head.to_owned(), String::new(), String::new());
+        let (mut redfish, mut over_ipmi, mut web_ports, mut ports) = (head.to_owned(), head.to_owned(), String::new(), String::new());
         for n in 0..count {
             let quirks = Quirks {
                 bmc_silent: dead_percent > 0 && n % (100 / dead_percent) == 7,
@@ -199,11 +207,7 @@ fn serve_all(count: usize, dir: &Path, late_ms: u64, dead_percent: usize) {
             let (web, datagrams) = (tcp.local_addr().unwrap().port(), udp.local_addr().unwrap().port());
             writeln!(redfish, "[[nodes]]\nname = \"{name}\"\ncluster = \"spare\"\nbmc.redfish = {{ url = \"https://127.0.0.1:{web}\" }}").unwrap();
             writeln!(over_ipmi, "[[nodes]]\nname = \"{name}\"\ncluster = \"spare\"\nbmc.ipmi = {{ host = \"127.0.0.1\", port = {datagrams} }}").unwrap();
-            for path in PATHS {
-                // The root is open to all: pitstop shows it no password either.
-                let user = if path == PATHS[0] { "" } else { "user = \"ADMIN:secret12\"\n" };
-                writeln!(config, "next\ncacert = \"ca.pem\"\nhttp1.1\noutput = \"/dev/null\"\nwrite-out = \"%{{http_code}}\\n\"\n{user}url = \"https://127.0.0.1:{web}{path}\"").unwrap();
-            }
+            writeln!(web_ports, "{web}").unwrap();
             writeln!(ports, "{datagrams}").unwrap();
             let account = Account { username: "ADMIN".into(), password: "secret12".into() };
             tokio::spawn(ipmi::serve(rack.clone(), name.clone(), udp, ("ADMIN".into(), "secret12".into())));
@@ -214,7 +218,7 @@ fn serve_all(count: usize, dir: &Path, late_ms: u64, dead_percent: usize) {
             fs::create_dir(dir.join(name)).unwrap();
             fs::write(dir.join(name).join("rack.toml"), text).unwrap();
         }
-        fs::write(dir.join("curl.conf"), config).unwrap();
+        fs::write(dir.join("redfish.ports"), web_ports).unwrap();
         fs::write(dir.join("ipmi.ports"), ports).unwrap();
         println!("ready");
         std::future::pending::<()>().await;

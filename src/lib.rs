@@ -18,7 +18,7 @@
 //! | `plan` | Inventory + Playbook + Survey → immutable Plan with every choice made | inventory, playbook, model | none |
 //! | `engine::node`, `engine::fleet` | one node's machine and the fleet's: `check`, `apply`, `decide` | event, model, plan | none, no clock: `now` is an argument |
 //! | `engine` | the dispatcher, the one task loop that runs every step, the store | event, kinds, model, plan, steps, survey, driver traits | yes |
-//! | `steps` | one file per step: preflight, baseline, evacuate, firmware, exec, pause, reset, fence, verify, enable, settle | checks, due, guards, kinds, model, driver traits | through drivers |
+//! | `steps` | one file per step: preflight, baseline, evacuate, firmware, exec, pause, bmc-reset, reset, fence, verify, enable, settle | checks, due, guards, kinds, model, driver traits | through drivers |
 //! | `guards` | one file per interlock; only here a `Permit` is made | model, driver traits | reads |
 //! | `checks`, `due` | one file per health check, and per reason that makes a node due | kinds, model, driver traits | through drivers |
 //! | `drivers` | families `cluster`, `bmc`, `host`, `net` that never import each other; in a family one file or folder per real-world system, which never imports a sibling | kinds, model, wire, their family; bmc also `guards::Permit` | yes |

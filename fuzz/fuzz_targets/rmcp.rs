@@ -2,6 +2,7 @@
 #![no_main]
 use libfuzzer_sys::fuzz_target;
 use pitstop::wire::{
+    boot_flags::BootFlags,
     ipmi, lan,
     rakp::{OpenAnswer, OpenRequest, Rakp1, Rakp2, Rakp3, Rakp4},
     rmcp::{self, Packet},
@@ -40,6 +41,9 @@ fuzz_target!(|bytes: &[u8]| {
     let _ = ipmi::fru_product_at(bytes);
     let _ = ipmi::fru_product_serial(bytes);
     let _ = sel::answer(bytes);
+    if let Ok(flags) = BootFlags::parse(bytes) {
+        let _ = flags.target();
+    }
     if let Some(guid) = bytes.first_chunk::<16>() {
         let _ = ipmi::guid_text(*guid, ipmi::guid_order(*guid));
     }

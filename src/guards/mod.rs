@@ -13,5 +13,5 @@ pub mod unlock;
 
 pub use branch::Own;
 pub use moment::Moment;
-pub use permit::{Permit, fencing, permit};
+pub use permit::{Permit, fencing, permit, restart_of_bmc};
 pub use readings::{Pins, Readings};

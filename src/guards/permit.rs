@@ -1,7 +1,7 @@
-//! A `Permit`: the right to send one power verb to one node, once, within 30 seconds of the readings it was made from.
+//! A `Permit`: the right to send one power verb to one node, or to reset its BMC, once, within 30 seconds of the readings it was made from.
 use super::{Readings, boot_order, branch, dead, empty, flash, identity, storage, unlock};
 use crate::model::{Fault, FaultKind, NodeName, Power, Relax, ResetType};
-use std::time::Duration;
+use std::{fmt, time::Duration};
 use tokio::time::Instant;
 
 /// Older readings prove nothing about now.
@@ -11,13 +11,41 @@ pub const FRESH: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub struct Permit {
     node: NodeName,
-    verb: ResetType,
+    right: Right,
     read_at: Instant,
     spent: bool,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Right {
+    Power(ResetType),
+    Bmc,
+}
+impl fmt::Display for Right {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Right::Power(verb) => verb.fmt(f),
+            Right::Bmc => f.write_str("a reset of the BMC"),
+        }
+    }
+}
+
 /// Every interlock that binds a power verb, judged over readings of one node.
 pub fn permit(node: &NodeName, verb: ResetType, readings: &Readings) -> Result<Permit, Fault> {
+    permit_over(node, verb, readings, flash::judge(node, readings))
+}
+
+/// A reset of the BMC itself: on some boards it takes the host along, so everything binds that binds a power verb. `wedged`: its tasks have been
+/// unreadable for longer than any flash that was ever seen takes, and no update of ours is open; then alone that they cannot be read does not stand in the way.
+pub fn restart_of_bmc(node: &NodeName, wedged: bool, readings: &Readings) -> Result<Permit, Fault> {
+    let flash = match flash::judge(node, readings) {
+        Err(_) if wedged && readings.started.is_empty() && readings.tasks.is_err() => Ok(()),
+        judged => judged,
+    };
+    Ok(Permit { right: Right::Bmc, ..permit_over(node, ResetType::ForceRestart, readings, flash)? })
+}
+
+fn permit_over(node: &NodeName, verb: ResetType, readings: &Readings, flash: Result<(), Fault>) -> Result<Permit, Fault> {
     branch::judge(node, readings)?;
     let Some(moment) = &readings.moment else {
         return Err(Fault::new(FaultKind::Unwilling, format!("BUG: {node}: what boots next and what the stores say was not read")));
@@ -33,9 +61,9 @@ pub fn permit(node: &NodeName, verb: ResetType, readings: &Readings) -> Result<P
         unless(readings, Relax::BootOrder, unlock::judge(node, readings.host_word(), readings.pins.unlock.as_deref()))?;
         unless(readings, Relax::Storage, storage::judge(node, &moment.stores, readings.host_word()))?;
     }
-    flash::judge(node, readings)?;
+    flash?;
     unless(readings, Relax::BootOrder, boot_order::judge(node, &moment.boot, readings.host_word()))?;
-    let permit = Permit { node: node.clone(), verb, read_at: readings.read_at, spent: false };
+    let permit = Permit { node: node.clone(), right: Right::Power(verb), read_at: readings.read_at, spent: false };
     permit.fresh()?;
     Ok(permit)
 }
@@ -45,7 +73,7 @@ pub fn fencing(node: &NodeName, readings: &Readings) -> Result<Permit, Fault> {
     dead::judge(node, readings)?;
     // A machine that hangs may hang because it is being flashed.
     flash::judge(node, readings)?;
-    let permit = Permit { node: node.clone(), verb: ResetType::ForceOff, read_at: readings.read_at, spent: false };
+    let permit = Permit { node: node.clone(), right: Right::Power(ResetType::ForceOff), read_at: readings.read_at, spent: false };
     permit.fresh()?;
     Ok(permit)
 }
@@ -68,17 +96,24 @@ impl Permit {
         if age <= FRESH {
             return Ok(());
         }
-        Err(Fault::new(FaultKind::Unwilling, format!("{}: what was read before {} is {} s old, limit 30 s", self.node, self.verb, age.as_secs())))
+        Err(Fault::new(FaultKind::Unwilling, format!("{}: what was read before {} is {} s old, limit 30 s", self.node, self.right, age.as_secs())))
     }
 
     /// Called by a driver as the last thing before its request is written.
     pub fn spend(&mut self, node: Option<&NodeName>, verb: ResetType) -> Result<(), Fault> {
-        if node.is_some_and(|n| *n != self.node) || verb != self.verb {
+        self.spend_as(node, Right::Power(verb))
+    }
+    /// The same for a reset of the BMC itself.
+    pub fn spend_on_bmc(&mut self, node: Option<&NodeName>) -> Result<(), Fault> {
+        self.spend_as(node, Right::Bmc)
+    }
+    fn spend_as(&mut self, node: Option<&NodeName>, right: Right) -> Result<(), Fault> {
+        if node.is_some_and(|n| *n != self.node) || right != self.right {
             let asked = node.map_or("a BMC", |n| n.0.as_str());
-            return Err(Fault::new(FaultKind::Unwilling, format!("the permit is for {} of {}, not for {verb} of {asked}", self.verb, self.node)));
+            return Err(Fault::new(FaultKind::Unwilling, format!("the permit is for {} of {}, not for {right} of {asked}", self.right, self.node)));
         }
         if self.spent {
-            return Err(Fault::new(FaultKind::Unwilling, format!("the permit for {} of {} is spent", self.verb, self.node)));
+            return Err(Fault::new(FaultKind::Unwilling, format!("the permit for {} of {} is spent", self.right, self.node)));
         }
         self.fresh()?;
         self.spent = true;

@@ -371,10 +371,23 @@ impl Asked<'_> {
             (ipmi::AUTH_CAPABILITIES, data) => auth_capabilities(data),
             (ipmi::CIPHER_SUITES, data) => cipher_suites(self.seen, data),
             (ipmi::SDR_INFO, []) => (code::OK, vec![0x51, 0, 0, 0xff, 0xff, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
-            // Version 1.5, no entries, much room; reservations are taken.
-            (ipmi::SEL_INFO, []) => (code::OK, vec![0x51, 0, 0, 0xff, 0x3f, 0, 0, 0, 0, 0, 0, 0, 0, 2]),
+            // Version 1.5, much room; reservations are taken.
+            (ipmi::SEL_INFO, []) => {
+                let [low, high] = (self.seen.events.len() as u16).to_le_bytes();
+                (code::OK, vec![0x51, low, high, 0xff, 0x3f, 0, 0, 0, 0, 0, 0, 0, 0, 2])
+            }
             (ipmi::SEL_RESERVE, []) => (code::OK, vec![1, 0]),
-            (ipmi::SEL_ENTRY, _) => (code::NOT_PRESENT, Vec::new()),
+            // Whole records alone are told.
+            (ipmi::SEL_ENTRY, [_, _, low, high, 0, _]) => match self.seen.events.entry(u16::from_le_bytes([*low, *high])) {
+                Some(data) => (code::OK, data),
+                None => (code::NOT_PRESENT, Vec::new()),
+            },
+            (ipmi::SEL_ENTRY, _) => (code::INVALID_FIELD, Vec::new()),
+            (ipmi::COLD_RESET, _) if active.privilege < ipmi::ADMINISTRATOR => (code::PRIVILEGE, Vec::new()),
+            (ipmi::COLD_RESET, []) => {
+                self.rack.restart_bmc(self.machine, "ipmi");
+                (code::OK, Vec::new())
+            }
             (ipmi::SEL_TIME, []) => (code::OK, u32::try_from(jiff::Timestamp::now().as_second()).unwrap_or_default().to_le_bytes().to_vec()),
             (ipmi::FRU_AREA, [0]) => {
                 let [low, high] = (self.fru().len() as u16).to_le_bytes();

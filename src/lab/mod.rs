@@ -1,6 +1,7 @@
 //! A simulated rack in this process, on loopback sockets and real protocols. It knows nothing of the engine.
 pub mod clusters;
 pub mod command;
+mod event_log;
 pub mod faults;
 pub mod flash;
 pub mod ipmi;

@@ -1,6 +1,7 @@
 //! The simulated rack's physics and its own record. It knows nothing of the engine: it is the judge in tests.
 //! Servers of this room read and change machines only through here.
 use super::{
+    event_log::{Event, EventLog},
     flash::{Flash, Line},
     quirks::Maker,
 };
@@ -54,6 +55,10 @@ pub struct Quirks {
     pub update_restarts_bmc: bool,
     /// Images are only fetched, never taken.
     pub update_pull_only: bool,
+    /// Images are only taken at `HttpPushUri`, and wait there for a reset.
+    pub update_push_only: bool,
+    /// Once nothing runs on the machine, the BMC's web server answers nothing but 504 until the BMC is reset; IPMI works.
+    pub bmc_wedges: bool,
     /// A boot override that somebody left over: PXE, once.
     pub boot_pxe: bool,
     /// Its root disk is encrypted, and opens by this: `passphrase`, `tpm`.
@@ -124,6 +129,8 @@ struct Machine {
     flash: Flash,
     boot_override: BootOverride,
     light: bool,
+    events: EventLog,
+    wedged: bool,
 }
 
 /// A machine as a server may show it.
@@ -143,6 +150,8 @@ pub struct Seen {
     pub running: Vec<String>,
     pub boot_override: BootOverride,
     pub light: bool,
+    pub events: EventLog,
+    pub wedged: bool,
     pub flash: Flash,
     /// How much faster time runs.
     pub scale: f64,
@@ -213,6 +222,8 @@ impl Rack {
                 false => BootOverride::default(),
             },
             light: false,
+            events: EventLog::default(),
+            wedged: false,
             spec,
             boots: 0,
             // Up for a while already: uptime is never zero at the start.
@@ -306,10 +317,30 @@ impl Rack {
         }
     }
 
+    /// The BMC itself is reset: it forgets what it forgets, and is away for a while. The machine runs on.
+    pub fn restart_bmc(&self, name: &str, via: &str) {
+        let pace = self.pace;
+        let mut state = self.state();
+        let Some(machine) = state.machines.get_mut(name) else { return };
+        if machine.flash.writes() {
+            write_line(&mut state.log, name, "bricked", json!({ "verb": "BMC reset", "why": "reset while firmware is written" }));
+        } else {
+            machine.wedged = false;
+            machine.flash.restart(pace, Instant::now());
+            machine.events.note(Event::BmcRestart);
+        }
+        write_line(&mut state.log, name, "bmc-reset", json!({ "via": via }));
+    }
+
     /// What a cluster server has placed on the machine: what power loss would cut off.
     pub fn set_running(&self, name: &str, what: Vec<String>) {
-        if let Some(machine) = self.state().machines.get_mut(name) {
-            machine.running = what;
+        let mut state = self.state();
+        let Some(machine) = state.machines.get_mut(name) else { return };
+        let was_empty = std::mem::replace(&mut machine.running, what).is_empty();
+        if !was_empty && machine.running.is_empty() && machine.spec.quirks.bmc_wedges {
+            machine.spec.quirks.bmc_wedges = false;
+            machine.wedged = true;
+            write_line(&mut state.log, name, "bmc-wedged", json!({}));
         }
     }
 
@@ -370,6 +401,8 @@ impl Machine {
             scale,
             boot_override: self.boot_override.clone(),
             light: self.light,
+            events: self.events.clone(),
+            wedged: self.wedged,
         }
     }
 
@@ -390,6 +423,7 @@ impl Machine {
                 self.phase = Phase::Up;
                 self.boots += 1;
                 super::faults::board(&mut self.spec);
+                self.events.booted(&self.spec.quirks.flaws);
                 self.up_since = now;
                 let mut line = json!({ "boot_id": self.boot_id });
                 if self.boot_override.enabled != "Disabled" && self.boot_override.target != "None" {

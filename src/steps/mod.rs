@@ -19,6 +19,7 @@ use serde_json::Value;
 use std::sync::Arc;
 
 pub mod baseline;
+pub mod bmc_reset;
 pub mod enable;
 pub mod evacuate;
 pub mod exec;
@@ -46,6 +47,7 @@ pub const KINDS: &[Kind<dyn Step>] = &[
     Kind::of::<firmware::Config>(),
     Kind::of::<fence::Config>(),
     Kind::of::<pause::Config>(),
+    Kind::of::<bmc_reset::Config>(),
     // line 2: `Kind::of::<<name>::Config>(),`
 ];
 
@@ -121,6 +123,11 @@ impl Cx {
     /// What each cluster says of the stores it knows on this node.
     pub async fn stores(&self) -> Vec<(ClusterName, Result<Vec<DataStore>, Fault>)> {
         moment::stores(&self.witnesses().clusters).await
+    }
+    /// The right to reset the BMC itself.
+    pub async fn restart_of_bmc(&self, wedged: bool, readings: &mut Readings) -> Result<Permit, Fault> {
+        readings.moment = Some(moment::read(&self.witnesses()).await);
+        guards::restart_of_bmc(&self.node, wedged, readings)
     }
     /// The right to one verb, from these readings and from what only counts at the moment of power.
     pub async fn permit(&self, verb: ResetType, readings: &mut Readings) -> Result<Permit, Fault> {

@@ -8,8 +8,8 @@ use crate::{
     due::{Due, DueAnswer, DueProbe, Served},
     guards::{Own, boot_order, branch, moment, storage, unlock},
     model::{
-        AtPower, Blocker, Boot, ClusterName, ClusterSurvey, DueSeen, Fault, FaultKind, HostView, How, LeaseAnswer, NodeName, NodeSurvey, NodeView, Refused,
-        Relax, Survey, Timestamp, WaySeen,
+        AtPower, Blocker, Boot, BootOverride, ClusterName, ClusterSurvey, DueSeen, Fault, FaultKind, HostView, How, LeaseAnswer, NodeName, NodeSurvey,
+        NodeView, Refused, Relax, Survey, Timestamp, WaySeen,
     },
 };
 use futures::{StreamExt, future::join_all, stream};
@@ -23,9 +23,13 @@ use std::{
     },
     time::{Duration, Instant},
 };
+use tokio::sync::Semaphore;
 
-/// Nodes looked at side by side. A BMC bounds its own requests; 128 nodes hold up to 640 descriptors, which the usual limit of 1024 bears.
-const AT_ONCE: usize = 128;
+/// Connections held side by side: the usual limit of 1024 descriptors bears so many. A node takes what it may need at most,
+/// so that BMCs alone are asked by the hundred, and nodes whose cluster and host are asked as well by fewer.
+const CONNECTIONS: usize = 900;
+/// Of a cluster for one node, and of a host.
+const OF_OTHERS: usize = 2;
 /// Drivers bound every exchange themselves; this only ends a look that one of them forgot to.
 const LIMIT: Duration = Duration::from_secs(90);
 /// Between the tries of a read that the cluster could answer and would not just then, as a busy one says (429, 503): one such answer refuses no plan.
@@ -53,6 +57,15 @@ pub struct NodeDoors {
     pub host: Option<Result<Arc<dyn Host>, Fault>>,
     /// The inventory's word on how its root disk unlocks.
     pub unlock: Option<String>,
+}
+
+impl NodeDoors {
+    fn connections(&self) -> u32 {
+        let of_host = if self.host.is_some() { OF_OTHERS } else { 0 };
+        let ways = self.bmc.iter().filter_map(|door| door.driver.as_ref().ok()).map(|bmc| bmc.connections()).sum::<usize>();
+        let all = ways + self.seats.len() * OF_OTHERS + of_host;
+        all.clamp(1, CONNECTIONS) as u32
+    }
 }
 
 pub struct BmcDoor {
@@ -87,15 +100,18 @@ pub struct Reason {
 
 pub async fn take(at: Timestamp, doors: &Doors, due: &[Reason], ask: &Ask) -> Survey {
     let clusters = join_all(doors.clusters.iter().map(|(name, driver)| async move { (name.clone(), cluster(name, driver.as_ref()).await) }));
+    let free = Semaphore::new(CONNECTIONS);
     // Boxed: the future of a node holds those of every driver it asks, and there are many.
     let nodes = stream::iter(&doors.nodes).map(|(name, node)| {
+        let free = &free;
         Box::pin(async move {
+            let _held = free.acquire_many(node.connections()).await.expect("BUG: the connections of a survey are never closed");
             let seen = look(name, node, doors, at, due, ask).await;
             doors.looked_at.fetch_add(1, Ordering::Relaxed);
             (name.clone(), seen)
         })
     });
-    let nodes = nodes.buffer_unordered(AT_ONCE).collect::<BTreeMap<_, _>>();
+    let nodes = nodes.buffer_unordered(CONNECTIONS).collect::<BTreeMap<_, _>>();
     let (clusters, nodes) = futures::join!(clusters, nodes);
     Survey { at, clusters: clusters.into_iter().collect(), nodes }
 }
@@ -144,7 +160,8 @@ async fn cluster(name: &ClusterName, driver: Result<&Arc<dyn Cluster>, &Fault>) 
 
 async fn look(name: &NodeName, node: &NodeDoors, doors: &Doors, now: Timestamp, due: &[Reason], ask: &Ask) -> NodeSurvey {
     let clusters = &doors.clusters;
-    let bmc = join_all(node.bmc.iter().map(way));
+    // What boots next is a question to one of them: the first, unless it is dead.
+    let bmc = join_all(node.bmc.iter().enumerate().map(|(nth, door)| way(door, nth == 0)));
     let seats = join_all(node.seats.iter().map(|(cluster, here)| async move {
         let seen = match clusters.get(cluster) {
             Some(Ok(driver)) => {
@@ -172,10 +189,11 @@ async fn look(name: &NodeName, node: &NodeDoors, doors: &Doors, now: Timestamp, 
         (seen, took)
     };
     let (bmc, clusters, (host, host_took_ms)) = futures::join!(bmc, seats, host);
+    let (bmc, boots): (Vec<WaySeen>, Vec<Option<BootSeen>>) = bmc.into_iter().unzip();
     let view = host.as_ref().and_then(|h| h.as_ref().ok());
     let served = doors.served.as_ref().map(|all| Served { now, last: all.get(name).copied() });
     let due = reasons(name, node, &bmc, view, served, due).await;
-    let at_power = at_power(name, node, doors, &clusters, view, &bmc).await;
+    let at_power = at_power(name, node, doors, &clusters, view, (&bmc, boots)).await;
     if let Some(Ok(host)) = &node.host {
         host.close().await;
     }
@@ -191,12 +209,13 @@ async fn at_power(
     doors: &Doors,
     seen: &[(ClusterName, Result<NodeView, Fault>)],
     host: Option<&HostView>,
-    ways: &[WaySeen],
+    (ways, boots): (&[WaySeen], Vec<Option<BootSeen>>),
 ) -> AtPower {
     // The first way that answered: a dead one was named already, and would only be waited for again.
     let bmc = node.bmc.iter().zip(ways).filter(|(_, way)| way.seen.is_ok()).find_map(|(door, _)| door.driver.as_ref().ok());
     let boot = async {
         match bmc {
+            _ if boots.iter().any(Option::is_some) => boots.into_iter().flatten().next(),
             Some(bmc) => Some(limited(&format!("the boot override of {name}"), moment::boot(bmc.as_ref())).await),
             None => None,
         }
@@ -230,18 +249,27 @@ async fn at_power(
     }
 }
 
-async fn way(door: &BmcDoor) -> WaySeen {
+type BootSeen = Result<BootOverride, Fault>;
+
+async fn way(door: &BmcDoor, with_boot: bool) -> (WaySeen, Option<BootSeen>) {
     let begun = Instant::now();
-    let seen = match &door.driver {
-        Ok(bmc) => limited(&format!("the BMC at {}", door.endpoint), bmc.look()).await,
-        Err(fault) => Err(fault.clone()),
+    let what = format!("the BMC at {}", door.endpoint);
+    let (seen, boot) = match &door.driver {
+        Ok(bmc) if with_boot => match limited(&what, bmc.look_and_boot()).await {
+            Ok((view, boot)) => (Ok(view), Some(boot)),
+            Err(fault) => (Err(fault), None),
+        },
+        Ok(bmc) => (limited(&what, bmc.look()).await, None),
+        Err(fault) => (Err(fault.clone()), None),
     };
     let took_ms = ms(begun);
     let tasks = match (&door.driver, &seen) {
         (Ok(bmc), Ok(_)) => Some(limited(&format!("the tasks of the BMC at {}", door.endpoint), bmc.live_tasks()).await),
         _ => None,
     };
-    WaySeen { protocol: door.protocol.clone(), endpoint: door.endpoint.clone(), loopback: door.loopback(), hosts: door.hosts(), took_ms, seen, tasks }
+    let way =
+        WaySeen { protocol: door.protocol.clone(), endpoint: door.endpoint.clone(), loopback: door.loopback(), hosts: door.hosts(), took_ms, seen, tasks };
+    (way, boot)
 }
 
 async fn reasons(name: &NodeName, node: &NodeDoors, ways: &[WaySeen], view: Option<&HostView>, served: Option<Served>, due: &[Reason]) -> Vec<DueSeen> {

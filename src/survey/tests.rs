@@ -182,14 +182,14 @@ async fn every_witness_is_asked_on_its_own_and_one_that_hangs_is_a_fault() {
 async fn a_large_fleet_is_looked_at_in_bounded_parts() {
     let world = Arc::new(World::default());
     let mut doors = Doors::default();
-    for n in 0..200 {
+    for n in 0..CONNECTIONS + 60 {
         let node = NodeDoors { bmc: vec![door(&world, &format!("n{n}"), false, "192.0.2.1")], ..NodeDoors::default() };
         doors.nodes.insert(NodeName(format!("n{n:03}")), node);
     }
     let seen = take(Timestamp::UNIX_EPOCH, &doors, &[], &Ask::default()).await;
-    assert_eq!(seen.nodes.len(), 200);
+    assert_eq!(seen.nodes.len(), CONNECTIONS + 60);
     assert!(seen.nodes.values().all(|n| n.bmc[0].seen.is_ok()));
-    assert_eq!(world.most.load(Ordering::SeqCst), AT_ONCE);
+    assert_eq!(world.most.load(Ordering::SeqCst), CONNECTIONS);
 }
 
 #[tokio::test]

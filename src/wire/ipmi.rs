@@ -15,6 +15,7 @@ pub const CHASSIS_CONTROL: Command = (net_fn::CHASSIS, 0x02);
 pub const CHASSIS_IDENTIFY: Command = (net_fn::CHASSIS, 0x04);
 pub const SET_BOOT_OPTIONS: Command = (net_fn::CHASSIS, 0x08);
 pub const GET_BOOT_OPTIONS: Command = (net_fn::CHASSIS, 0x09);
+pub const COLD_RESET: Command = (net_fn::APP, 0x02);
 pub const DEVICE_ID: Command = (net_fn::APP, 0x01);
 pub const SYSTEM_GUID: Command = (net_fn::APP, 0x37);
 pub const AUTH_CAPABILITIES: Command = (net_fn::APP, 0x38);

@@ -118,6 +118,7 @@ fn words(sensor: u8, kind: u8, offset: u8) -> Option<(&'static str, &'static str
         (0x0c, 0) => ("correctable error", "Warning"),
         (0x0c, 1) => ("uncorrectable error", "Critical"),
         (0x0c, 5) => ("limit of correctable errors reached", "Warning"),
+        (0x0c, 7) => ("configuration error", "Critical"),
         (0x0d, 1) => ("drive failed", "Critical"),
         (0x0d, 2) => ("drive failure predicted", "Warning"),
         (0x0f, 0) => ("POST error", "Critical"),

@@ -128,14 +128,17 @@ fn inv_13_somebody_elses_update_refuses_the_node() {
 #[test]
 fn firmware_is_served_where_it_must_be_fetched_and_a_failure_is_held() {
     thread::scope(|scope| {
-        scope.spawn(|| {
-            let lab = Lab::start_with(2, &["update-pull-only"]);
-            let said = lab.store("store").pitstop(&["run", lab.path("lab/firmware/lab-firmware.toml").to_str().unwrap(), NODE]);
-            assert_eq!(said.code, Some(0), "{}", said.said());
-            let lines = lab.record(0);
-            let of = |kind: &str| lines.iter().filter(|l| l["kind"] == kind && l["node"] == NODE).collect::<Vec<_>>();
-            assert!(of("update").len() == 1 && of("update")[0]["via"] == "SimpleUpdate" && of("flashed").len() == 1, "{lines:?}");
-        });
+        for (fault, via) in [("update-pull-only", "SimpleUpdate"), ("update-push-only", "HttpPushUri")] {
+            scope.spawn(move || {
+                let lab = Lab::start_with(2, &[fault]);
+                let said = lab.store("store").pitstop(&["run", lab.path("lab/firmware/lab-firmware.toml").to_str().unwrap(), NODE]);
+                assert_eq!(said.code, Some(0), "{}", said.said());
+                let lines = lab.record(0);
+                let of = |kind: &str| lines.iter().filter(|l| l["kind"] == kind && l["node"] == NODE).collect::<Vec<_>>();
+                assert!(of("update").len() == 1 && of("update")[0]["via"] == via && of("flashed").len() == 1, "{lines:?}");
+                assert_eq!(of("update")[0]["apply"], "OnReset", "{lines:?}");
+            });
+        }
         scope.spawn(|| {
             let lab = Lab::start_with(2, &["update-fails"]);
             let store = lab.store("store");

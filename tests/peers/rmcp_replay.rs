@@ -1,6 +1,7 @@
 //! Recorded conversations (`tests/corpus/rmcp`: `>` to the BMC, `<` from it) read again by our codecs, and seeded mutations of every datagram: nothing panics, nothing forged opens.
 use crate::ipmi::{lab, seeded};
 use pitstop::wire::{
+    boot_flags::BootFlags,
     ipmi, lan,
     rakp::{Login, OpenAnswer, OpenRequest, Rakp1, Rakp2, Rakp3, Rakp4},
     rmcp::{self, Packet, Plus},
@@ -128,6 +129,7 @@ fn read_all(bytes: &[u8]) {
     ipmi::capabilities(bytes).ok();
     ipmi::device(bytes).ok();
     sel::answer(bytes).ok();
+    BootFlags::parse(bytes).map(|flags| flags.target()).ok();
     ipmi::cipher_suites(bytes);
     ipmi::fru_product_at(bytes);
     ipmi::fru_product_serial(bytes);

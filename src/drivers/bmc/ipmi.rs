@@ -171,6 +171,26 @@ impl Bmc for Ipmi {
         }
     }
 
+    /// One login for both: it is more than half of what a look costs.
+    async fn look_and_boot(&self) -> Result<(BmcView, Result<BootOverride, Fault>), Fault> {
+        let _turn = self.turn.lock().await;
+        let target = self.target()?;
+        match self.config.via {
+            None => {
+                let mut session = self.open(&target).await?;
+                let seen = self.view_and_boot(&mut session, &target).await;
+                session.close().await;
+                seen
+            }
+            Some(Via::Ipmitool) => {
+                let mut tool = tool::Tool { target: &target, suites: self.suites().0 };
+                let seen = self.view_and_boot(&mut tool, &target).await?;
+                self.remember(tool.suites.first().copied());
+                Ok(seen)
+            }
+        }
+    }
+
     async fn power(&self, verb: ResetType, permit: &mut Permit) -> Result<(), Fault> {
         let Some(said) = control_of(verb) else {
             let what = format!("IPMI has no graceful restart, so {} cannot be sent to {}", verb, self.endpoint());
@@ -198,6 +218,33 @@ impl Bmc for Ipmi {
                 self.remember(Some(proved));
                 permit.spend(self.cx.node.as_ref(), verb)?;
                 tool.control(proved, said, verb.name()).await
+            }
+        }
+    }
+
+    /// Cold: many BMCs reset before they answer.
+    async fn restart(&self, permit: &mut Permit) -> Result<(), Fault> {
+        let _turn = self.turn.lock().await;
+        let target = self.target().map_err(nothing_sent)?;
+        const DOING: &str = "a reset of the BMC";
+        match self.config.via {
+            None => {
+                let mut session = self.open(&target).await.map_err(nothing_sent)?;
+                let answer = match permit.spend_on_bmc(self.cx.node.as_ref()) {
+                    Ok(()) => session.request(codec::COLD_RESET, &[], false).await,
+                    Err(fault) => return Err(fault),
+                };
+                match answer {
+                    Ok(response) if response.code == code::OK => Ok(()),
+                    Ok(response) => Err(faults::completion(&target.endpoint, DOING, response.code)),
+                    Err(lost) => Err(lost.after_write(&target.endpoint, DOING)),
+                }
+            }
+            Some(Via::Ipmitool) => {
+                let mut tool = tool::Tool { target: &target, suites: self.suites().0 };
+                let suite = tool.prove().await.map_err(nothing_sent)?;
+                permit.spend_on_bmc(self.cx.node.as_ref())?;
+                tool.write(suite, codec::COLD_RESET, &[], DOING).await
             }
         }
     }
@@ -255,6 +302,11 @@ impl Ipmi {
         let (endpoint, host, port) = (self.endpoint(), self.config.bare_host().to_owned(), self.config.port);
         let credential = self.cx.credential("password", &self.config.password, Some(&self.config.username));
         Ok(session::Target { endpoint, host, port, user, password, privilege, timeout: self.config.timeout.0, cx: self.cx.clone(), credential })
+    }
+
+    async fn view_and_boot(&self, ask: &mut dyn read::Ask, target: &session::Target) -> Result<(BmcView, Result<BootOverride, Fault>), Fault> {
+        let view = read::view(ask, &target.endpoint, self.config.guid, &self.silent).await?;
+        Ok((view, boot::read(ask, &target.endpoint).await))
     }
 
     fn proved(&self) -> std::sync::MutexGuard<'_, Option<Suite>> {

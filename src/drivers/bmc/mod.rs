@@ -37,10 +37,23 @@ pub trait BmcConfig: Send + Sync + std::fmt::Debug {
 pub trait Bmc: Send + Sync {
     fn protocol(&self) -> &'static str;
     fn endpoint(&self) -> String;
+    /// Held at one time at most: a survey has room for so many.
+    fn connections(&self) -> usize {
+        1
+    }
     /// Reads only. May reuse a session; opens at most one.
     async fn look(&self) -> Result<BmcView, Fault>;
+    /// A look, and what boots next: in one session and from one reading where that is possible. Reads only.
+    async fn look_and_boot(&self) -> Result<(BmcView, Result<BootOverride, Fault>), Fault> {
+        let view = self.look().await?;
+        Ok((view, self.boot_override().await))
+    }
     /// One verb, one request, never repeated inside. Calls `permit.spend` as the last thing before the request is written.
     async fn power(&self, verb: ResetType, permit: &mut Permit) -> Result<(), Fault>;
+    /// Resets the BMC itself, never the machine: one write, never repeated inside. Calls `permit.spend_on_bmc` as the last thing before it is written.
+    async fn restart(&self, _permit: &mut Permit) -> Result<(), Fault> {
+        Err(cannot(self, "reset of the BMC itself"))
+    }
     /// Every entry of the firmware inventory. Reads only.
     async fn firmware(&self) -> Result<Vec<Firmware>, Fault> {
         Err(cannot(self, "firmware inventory"))

@@ -77,6 +77,9 @@ impl Bmc for Ways {
     async fn look(&self) -> Result<BmcView, Fault> {
         self.read(|way| way.look()).await
     }
+    async fn look_and_boot(&self) -> Result<(BmcView, Result<BootOverride, Fault>), Fault> {
+        self.read(|way| way.look_and_boot()).await
+    }
     async fn firmware(&self) -> Result<Vec<Firmware>, Fault> {
         self.read(|way| way.firmware()).await
     }
@@ -133,15 +136,19 @@ impl Bmc for Ways {
     async fn power(&self, verb: ResetType, permit: &mut Permit) -> Result<(), Fault> {
         let mut faults = Vec::new();
         for way in &self.0 {
-            match way.power(verb, permit).await {
-                Ok(()) => return Ok(()),
-                Err(fault) => {
-                    let next = matches!(fault.kind, FaultKind::Unreachable | FaultKind::Unable) && permit.refund(&fault);
-                    faults.push(fault);
-                    if !next {
-                        break;
-                    }
-                }
+            let Err(fault) = way.power(verb, permit).await else { return Ok(()) };
+            if !moves_on(&mut faults, fault, permit) {
+                break;
+            }
+        }
+        Err(merged(faults))
+    }
+    async fn restart(&self, permit: &mut Permit) -> Result<(), Fault> {
+        let mut faults = Vec::new();
+        for way in &self.0 {
+            let Err(fault) = way.restart(permit).await else { return Ok(()) };
+            if !moves_on(&mut faults, fault, permit) {
+                break;
             }
         }
         Err(merged(faults))
@@ -152,6 +159,13 @@ impl Bmc for Ways {
             way.close().await;
         }
     }
+}
+
+/// To the next way, where nothing can have happened on this one: only then is the permit given back.
+fn moves_on(faults: &mut Vec<Fault>, fault: Fault, permit: &mut Permit) -> bool {
+    let next = matches!(fault.kind, FaultKind::Unreachable | FaultKind::Unable) && permit.refund(&fault);
+    faults.push(fault);
+    next
 }
 
 /// The last fault decides what may be done next; the earlier ones are told with it.

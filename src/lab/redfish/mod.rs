@@ -15,7 +15,7 @@ use axum::{
     http::{HeaderMap, HeaderValue, Method, StatusCode, header},
     response::Response,
 };
-use resources::{RESET, SESSIONS, SYSTEM, TARGETS, VERBS, error, resource};
+use resources::{MANAGER_RESET, MANAGER_VERBS, RESET, SESSIONS, SYSTEM, TARGETS, VERBS, error, resource};
 use serde_json::Value;
 use sessions::Sessions;
 use sha2::{Digest, Sha256};
@@ -64,6 +64,13 @@ async fn handle(State(bmc): State<Arc<Bmc>>, request: Request) -> Response {
         return std::future::pending().await;
     }
     tokio::time::sleep(seen.spec.quirks.answers_after).await;
+    if seen.wedged {
+        // Its web server lives, and what it asks behind it does not.
+        let mut response = Response::new(Body::from("<html><head><title>504 Gateway Time-out</title></head></html>"));
+        *response.status_mut() = StatusCode::GATEWAY_TIMEOUT;
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html"));
+        return response;
+    }
     let limit = if update::WAYS.contains(&parts.uri.path()) { update::IMAGE_LIMIT } else { BODY_LIMIT };
     let Ok(body) = to_bytes(body, limit).await else {
         return refuse(StatusCode::PAYLOAD_TOO_LARGE, "PayloadTooLarge", "The request body is too large.", &[]);
@@ -106,7 +113,10 @@ impl Bmc {
         let open = sessions.ids(now);
         let session: Option<u64> = path.strip_prefix(SESSIONS).and_then(|rest| rest.strip_prefix('/')).and_then(|id| id.parse().ok());
         let maker = seen.spec.quirks.maker;
-        let mut document = resource(path, seen, &self.account.username, &open).or_else(|| update_document(path, seen)).or_else(|| maker?.more(path));
+        let mut document = resource(path, seen, &self.account.username, &open)
+            .or_else(|| update_document(path, seen))
+            .or_else(|| seen.events.resource(path))
+            .or_else(|| maker?.more(path));
         if let (Some(maker), Some(document)) = (maker, &mut document) {
             maker.dress(path, document);
         }
@@ -120,6 +130,7 @@ impl Bmc {
             (Some(_), Some(_)) => not_allowed("GET, HEAD, DELETE"),
             (Some(_), None) if path == SESSIONS => not_allowed("GET, HEAD, POST"),
             (Some(_), None) => not_allowed("GET, HEAD"),
+            (None, _) if path == MANAGER_RESET && method == Method::POST => self.reset_bmc(body),
             (None, _) if path == RESET && method == Method::POST => self.reset(maker, body),
             (None, _) if path == RESET => not_allowed("POST"),
             (None, _) => refuse(StatusCode::NOT_FOUND, "ResourceMissingAtURI", &format!("The resource at the URI {path} was not found."), &[path]),
@@ -175,6 +186,17 @@ impl Bmc {
             self.rack.set_light(&self.machine, on, "redfish");
         }
         empty(StatusCode::NO_CONTENT)
+    }
+
+    fn reset_bmc(&self, body: &Bytes) -> Response {
+        let Ok(asked) = serde_json::from_slice::<Value>(body) else { return malformed() };
+        match asked["ResetType"].as_str() {
+            Some(verb) if MANAGER_VERBS.contains(&verb) => {
+                self.rack.restart_bmc(&self.machine, "redfish");
+                empty(StatusCode::NO_CONTENT)
+            }
+            _ => refuse(StatusCode::BAD_REQUEST, "ActionParameterMissing", "The action Manager.Reset requires a ResetType.", &["Manager.Reset", "ResetType"]),
+        }
     }
 
     fn reset(&self, maker: Option<Maker>, body: &Bytes) -> Response {

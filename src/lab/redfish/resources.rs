@@ -8,6 +8,8 @@ pub const VERBS: [&str; 6] = ["On", "ForceOff", "GracefulShutdown", "GracefulRes
 pub const TARGETS: [&str; 5] = ["None", "Pxe", "Hdd", "Cd", "BiosSetup"];
 pub const SYSTEM: &str = "/redfish/v1/Systems/1";
 pub const RESET: &str = "/redfish/v1/Systems/1/Actions/ComputerSystem.Reset";
+pub const MANAGER_RESET: &str = "/redfish/v1/Managers/1/Actions/Manager.Reset";
+pub const MANAGER_VERBS: [&str; 2] = ["GracefulRestart", "ForceRestart"];
 pub const SESSIONS: &str = "/redfish/v1/SessionService/Sessions";
 
 /// The resource at this path, without a slash at its end. `open`: ids of the open sessions.
@@ -52,6 +54,7 @@ pub fn resource(path: &str, seen: &Seen, username: &str, open: &[u64]) -> Option
             },
             "SecureBoot": { "@odata.id": "/redfish/v1/Systems/1/SecureBoot" }, "Bios": { "@odata.id": "/redfish/v1/Systems/1/Bios" },
             "LocationIndicatorActive": seen.light,
+            "LogServices": { "@odata.id": "/redfish/v1/Systems/1/LogServices" },
             "Status": { "State": if seen.on { "Enabled" } else { "StandbyOffline" }, "Health": "OK" },
             "Links": { "ManagedBy": links(&["/redfish/v1/Managers/1"]), "Chassis": links(&["/redfish/v1/Chassis/1"]) },
             "Actions": { "#ComputerSystem.Reset": {
@@ -78,6 +81,7 @@ pub fn resource(path: &str, seen: &Seen, username: &str, open: &[u64]) -> Option
             "@odata.type": "#Manager.v1_18_0.Manager", "Id": "1", "Name": "Simulated BMC", "ManagerType": "BMC", "Model": "pitstop lab",
             "FirmwareVersion": env!("CARGO_PKG_VERSION"), "PowerState": "On", "Status": healthy,
             "Links": { "ManagerForServers": links(&["/redfish/v1/Systems/1"]), "ManagerForChassis": links(&["/redfish/v1/Chassis/1"]) },
+            "Actions": { "#Manager.Reset": { "target": MANAGER_RESET, "ResetType@Redfish.AllowableValues": MANAGER_VERBS } },
         }),
         "/redfish/v1/Chassis" => collection("ChassisCollection", "Chassis", &["/redfish/v1/Chassis/1"]),
         "/redfish/v1/Chassis/1" => json!({

@@ -40,7 +40,11 @@ pub fn resource(path: &str, seen: &Seen) -> Option<Value> {
                     "TransferProtocol@Redfish.AllowableValues": ["HTTP", "HTTPS"],
                     "@Redfish.OperationApplyTimeSupport": { "SupportedValues": ["Immediate", "OnReset"] } } },
             });
-            if !seen.spec.quirks.update_pull_only {
+            if seen.spec.quirks.update_push_only {
+                service["HttpPushUri"] = json!(PUSH);
+                service["HttpPushUriOptions"] = json!({ "HttpPushUriApplyTime": { "ApplyTime": "OnReset" } });
+                service["Actions"] = json!({});
+            } else if !seen.spec.quirks.update_pull_only {
                 service["HttpPushUri"] = json!(PUSH);
                 service["MultipartHttpPushUri"] = json!(MULTIPART);
             }
@@ -96,7 +100,8 @@ pub fn receive(rack: &Rack, machine: &str, path: &str, headers: &HeaderMap, body
             id
         }
         PUSH if kind.starts_with("application/octet-stream") => {
-            let id = rack.update(machine, "HttpPushUri", false);
+            let waits = rack.seen(machine).is_some_and(|seen| seen.spec.quirks.update_push_only);
+            let id = rack.update(machine, "HttpPushUri", waits);
             rack.update_arrived(machine, id, Ok(body.to_vec()));
             id
         }

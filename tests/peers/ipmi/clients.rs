@@ -42,6 +42,29 @@ async fn ipmitool_works_against_the_lab() {
     }
 }
 
+/// A reset of the BMC by somebody else's tool, and what its log says of it.
+#[tokio::test]
+async fn ipmitool_resets_the_labs_bmc_and_reads_its_log() {
+    let lab = lab(Quirks::default()).await;
+    let port = lab.port.to_string();
+    let tool = async |rest: &[&str]| {
+        let base = ["-I", "lanplus", "-C", "17", "-N", "1", "-R", "1", "-H", "127.0.0.1", "-p", &port, "-U", "ADMIN", "-E"];
+        run("ipmitool", &[&base[..], rest].concat()).await
+    };
+    let said = tool(&["mc", "reset", "cold"]).await;
+    assert!(said.contains("Sent cold reset command to MC"), "{said}");
+    let begun = std::time::Instant::now();
+    let said = loop {
+        let said = tool(&["sel", "list"]).await;
+        if said.contains("Management") || begun.elapsed().as_secs() > 60 {
+            break said;
+        }
+    };
+    assert!(said.contains("Management Subsystem Health") || said.contains("Management Subsys Health"), "{said}");
+    let said = tool(&["sel", "info"]).await;
+    assert!(said.contains("Entries          : 1"), "{said}");
+}
+
 #[tokio::test]
 async fn the_lab_refuses_what_is_not_safe() {
     let lab = lab(Quirks::default()).await;

@@ -1,5 +1,5 @@
 //! The lab's BMC: curl as its client, and our driver.
-use super::{driver, node, permit_for, power, until};
+use super::{driver, node, permit_for, power, restart, until};
 use crate::peer::program;
 use pitstop::{
     lab::{
@@ -288,5 +288,41 @@ async fn every_makers_ways_are_borne() {
         power(&*bmc, ResetType::On).await.unwrap_or_else(|f| panic!("{maker:?}: {f}"));
         until(&*bmc, Power::On).await;
         bmc.close().await;
+    }
+}
+
+/// The BMC forgets its sessions, is away, and comes back with the same machine, which never noticed. Its log tells of it, and of the boot that follows.
+#[tokio::test]
+async fn a_bmc_is_reset_and_its_log_is_read_on_from_where_it_stood() {
+    let lab = Lab::start(Quirks::default()).await;
+    let bmc = driver(&lab.url, &["secret12"], Trust::default(), json!({ "tls": lab.tls(), "timeout": "5s" })).unwrap();
+    assert_eq!(bmc.log_since(None).await.unwrap(), []);
+    // A permit for power is none for this, and the other way round.
+    let view = bmc.look().await.unwrap();
+    let refused = bmc.restart(&mut permit_for(ResetType::ForceRestart, &view)).await.unwrap_err();
+    assert!(refused.what.contains("the permit is for ForceRestart"), "{refused}");
+    restart(bmc.as_ref()).await.unwrap();
+    assert_eq!((lab.record.lines("bmc-reset").len(), lab.record.lines("power").len()), (1, 0));
+    let began = std::time::Instant::now();
+    let first = loop {
+        match bmc.log_since(None).await {
+            Ok(entries) if !entries.is_empty() => break entries,
+            _ => assert!(began.elapsed().as_secs() < 60, "not back"),
+        }
+    };
+    assert_eq!(first.len(), 1);
+    power(bmc.as_ref(), ResetType::ForceRestart).await.unwrap();
+    until_logged(bmc.as_ref(), &first[0].id, "System boot initiated").await;
+    bmc.close().await;
+}
+
+async fn until_logged(bmc: &dyn pitstop::drivers::bmc::Bmc, since: &str, message: &str) {
+    let began = std::time::Instant::now();
+    loop {
+        let new = bmc.log_since(Some(since)).await.unwrap();
+        if new.iter().any(|e| e.message == message) {
+            return;
+        }
+        assert!(began.elapsed().as_secs() < 60, "{new:?}");
     }
 }

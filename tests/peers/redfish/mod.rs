@@ -9,7 +9,7 @@ pub mod sushy;
 
 use pitstop::{
     drivers::bmc::{Bmc, KINDS},
-    guards::{Permit, Pins, Readings, permit},
+    guards::{Permit, Pins, Readings, permit, restart_of_bmc},
     kinds,
     model::{BmcView, Connect, Fault, NodeName, Power, ResetType, Secret, SecretRef, Secrets, Setting, Trust},
 };
@@ -47,10 +47,10 @@ fn driver(url: &str, passwords: &[&str], trust: Trust, more: Value) -> Result<Ar
     config.connect(&Connect { node: Some(node()), secrets, trust, base: Path::new("/").into(), home: Path::new("/").into() })
 }
 
-/// As the guards give it for a vouched node without a host.
-fn permit_for(verb: ResetType, view: &BmcView) -> Permit {
+/// Of a vouched node without a host.
+fn readings(view: &BmcView) -> Readings {
     let pins = Pins { identity: Some(view.identity.clone()), vouched: Some("spare nodes, nothing runs here".into()), ..Pins::default() };
-    let readings = Readings {
+    Readings {
         read_at: tokio::time::Instant::now(),
         bmc: Ok(view.clone()),
         clusters: Vec::new(),
@@ -60,13 +60,23 @@ fn permit_for(verb: ResetType, view: &BmcView) -> Permit {
         started: vec![],
         pins,
         moment: Some(pitstop::guards::Moment::quiet()),
-    };
-    permit(&node(), verb, &readings).unwrap()
+    }
+}
+
+/// As the guards give it.
+fn permit_for(verb: ResetType, view: &BmcView) -> Permit {
+    permit(&node(), verb, &readings(view)).unwrap()
 }
 
 async fn power(bmc: &dyn Bmc, verb: ResetType) -> Result<(), Fault> {
     let view = bmc.look().await.unwrap();
     bmc.power(verb, &mut permit_for(verb, &view)).await
+}
+
+/// Resets the BMC itself.
+async fn restart(bmc: &dyn Bmc) -> Result<(), Fault> {
+    let view = bmc.look().await.unwrap();
+    bmc.restart(&mut restart_of_bmc(&node(), false, &readings(&view)).unwrap()).await
 }
 
 async fn until(bmc: &dyn Bmc, wanted: Power) {

@@ -1,4 +1,4 @@
-//! Boot flags and the locating light over IPMI: each read in a session of its own, each change one datagram.
+//! Boot flags and the locating light over IPMI: each change one datagram in a session of its own.
 use super::{super::BmcConfig, Ipmi, Via, faults, read::Ask, tool::Tool};
 use crate::{
     model::{BootOverride, Fault, FaultKind},
@@ -9,6 +9,29 @@ use crate::{
         lan::code,
     },
 };
+
+/// The boot flags, set selector and block 0.
+const QUESTION: [u8; 3] = [boot_flags::PARAMETER, 0, 0];
+
+/// In a session that is open already.
+pub async fn read(ask: &mut dyn Ask, endpoint: &str) -> Result<BootOverride, Fault> {
+    flags(endpoint, ask.ask(codec::GET_BOOT_OPTIONS, &QUESTION).await)
+}
+
+fn flags(endpoint: &str, answer: Result<Vec<u8>, Fault>) -> Result<BootOverride, Fault> {
+    let data = match answer {
+        // 80h: it has no such parameter. Invalid to the table of codes, and a plain no here.
+        Err(fault) if fault.causes.iter().any(|c| c.contains("(80h)")) => return Err(Fault { kind: FaultKind::Unable, ..fault }),
+        answer => answer?,
+    };
+    let flags = BootFlags::parse(&data).map_err(|bad: Malformed| Fault::new(FaultKind::Invalid, format!("{endpoint} answers nonsense")).caused_by(&bad))?;
+    let enabled = match (flags.valid, flags.persistent) {
+        (false, _) => "Disabled",
+        (true, false) => "Once",
+        (true, true) => "Continuous",
+    };
+    Ok(BootOverride { enabled: enabled.into(), target: flags.target(), mode: flags.efi.then(|| "UEFI".into()) })
+}
 
 impl Ipmi {
     async fn ask(&self, command: Command, data: &[u8]) -> Result<Vec<u8>, Fault> {
@@ -48,19 +71,7 @@ impl Ipmi {
     }
 
     pub async fn read_boot(&self) -> Result<BootOverride, Fault> {
-        let data = match self.ask(codec::GET_BOOT_OPTIONS, &[boot_flags::PARAMETER, 0, 0]).await {
-            // 80h: it has no such parameter. Invalid to the table of codes, and a plain no here.
-            Err(fault) if fault.causes.iter().any(|c| c.contains("(80h)")) => return Err(Fault { kind: FaultKind::Unable, ..fault }),
-            answer => answer?,
-        };
-        let endpoint = self.config.endpoint();
-        let flags = BootFlags::parse(&data).map_err(|bad: Malformed| Fault::new(FaultKind::Invalid, format!("{endpoint} answers nonsense")).caused_by(&bad))?;
-        let enabled = match (flags.valid, flags.persistent) {
-            (false, _) => "Disabled",
-            (true, false) => "Once",
-            (true, true) => "Continuous",
-        };
-        Ok(BootOverride { enabled: enabled.into(), target: flags.target(), mode: flags.efi.then(|| "UEFI".into()) })
+        flags(&self.config.endpoint(), self.ask(codec::GET_BOOT_OPTIONS, &QUESTION).await)
     }
 
     pub async fn write_boot(&self, to: &BootOverride) -> Result<(), Fault> {

@@ -30,8 +30,8 @@ pub struct Silent(Mutex<BTreeSet<Command>>);
 /// The verbs of Chassis Control, in Redfish's words. IPMI has no graceful restart.
 pub const VERBS: [ResetType; 5] = [ResetType::On, ResetType::ForceOff, ResetType::GracefulShutdown, ResetType::ForceRestart, ResetType::PowerCycle];
 
-/// Bytes of a FRU asked for at a time: small enough for every BMC's buffer.
-const FRU_CHUNK: u8 = 16;
+/// Bytes of a FRU asked for at a time; the second where the first is refused: small enough for every BMC's buffer.
+const FRU_CHUNKS: [u8; 2] = [32, 16];
 
 pub async fn view(ask: &mut dyn Ask, endpoint: &str, guid: GuidSetting, silent: &Silent) -> Result<BmcView, Fault> {
     let senseless = |bad: Malformed| Fault::new(FaultKind::Invalid, format!("{endpoint} answers nonsense")).caused_by(&bad);
@@ -109,8 +109,14 @@ async fn serial(ask: &mut dyn Ask, silent: &Silent) -> Option<String> {
     }
     let header = fru(ask, silent, 0, 8).await?;
     let at = ipmi::fru_product_at(&header)?;
-    let length = u16::from(*fru(ask, silent, at, 2).await?.get(1)?) * 8;
-    let product = fru(ask, silent, at, length).await?;
+    // Its second byte is its length, in eights; none is shorter than two of them.
+    let mut product = fru(ask, silent, at, 16).await?;
+    let length = u16::from(*product.get(1)?) * 8;
+    let read = product.len() as u16;
+    if length > read {
+        product.extend(fru(ask, silent, at.checked_add(read)?, length - read).await?);
+    }
+    product.truncate(usize::from(length));
     ipmi::fru_product_serial(&product)
 }
 
@@ -119,8 +125,15 @@ async fn fru(ask: &mut dyn Ask, silent: &Silent, at: u16, length: u16) -> Option
     while out.len() < usize::from(length) {
         let done = out.len() as u16;
         let [low, high] = at.checked_add(done)?.to_le_bytes();
-        let count = (length - done).min(u16::from(FRU_CHUNK)) as u8;
-        let answer = silent.ask(ask, ipmi::FRU_READ, &[0, low, high, count]).await?;
+        let mut answer = None;
+        for chunk in FRU_CHUNKS {
+            let count = (length - done).min(u16::from(chunk)) as u8;
+            answer = silent.ask(ask, ipmi::FRU_READ, &[0, low, high, count]).await.map(|answer| (count, answer));
+            if answer.is_some() || count <= FRU_CHUNKS[1] {
+                break;
+            }
+        }
+        let (count, answer) = answer?;
         // The first byte counts the ones that follow.
         let (&got, data) = answer.split_first()?;
         let data = data.get(..usize::from(got.min(count))).filter(|d| !d.is_empty())?;
@@ -136,5 +149,43 @@ impl GuidSetting {
             GuidSetting::Smbios => GuidOrder::Smbios,
             GuidSetting::Ipmi => GuidOrder::Ipmi,
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    /// A FRU device that gives `most` bytes at a time and refuses to be asked for more, or for what it has not.
+    struct Device {
+        bytes: Vec<u8>,
+        most: u8,
+        asked: Vec<u8>,
+    }
+    #[async_trait]
+    impl Ask for Device {
+        async fn ask(&mut self, command: Command, data: &[u8]) -> Result<Vec<u8>, Fault> {
+            if command == ipmi::FRU_AREA {
+                return Ok(vec![self.bytes.len() as u8, 0, 0]);
+            }
+            let (at, count) = (usize::from(u16::from_le_bytes([data[1], data[2]])), data[3]);
+            self.asked.push(count);
+            let part = self.bytes.get(at..at + usize::from(count)).filter(|_| count <= self.most);
+            let part = part.ok_or_else(|| Fault::new(FaultKind::Invalid, "parameter out of range (C9h)"))?;
+            Ok(std::iter::once(count).chain(part.iter().copied()).collect())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_fru_is_read_in_large_parts_and_in_small_ones_where_those_are_refused() {
+        for (serial, most) in [("LAB-0007", 32), ("LAB-0007", 16), ("A-SERIAL-NUMBER-OF-28-BYTES-", 32), ("A-SERIAL-NUMBER-OF-28-BYTES-", 16), ("", 32)] {
+            let mut device = Device { bytes: ipmi::fru("a maker", "a product", serial), most, asked: Vec::new() };
+            let read = super::serial(&mut device, &Silent::default()).await;
+            assert_eq!(read.as_deref(), Some(serial).filter(|s| !s.is_empty()), "{most}");
+            assert!(device.asked.len() <= if most == 32 { 4 } else { 9 }, "{:?}", device.asked);
+        }
+        let mut device = Device { bytes: ipmi::fru("a maker", "a product", "S-1"), most: 8, asked: Vec::new() };
+        assert_eq!(super::serial(&mut device, &Silent::default()).await, None, "and nothing where those are refused too");
     }
 }

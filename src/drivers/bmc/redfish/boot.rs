@@ -12,14 +12,18 @@ impl Redfish {
     }
 
     pub async fn read_boot(&self) -> Result<BootOverride, Fault> {
-        let (uri, doc, _) = self.document().await?;
-        boot(&doc).ok_or_else(|| Fault::new(FaultKind::Unable, format!("{}: {uri} has no boot override", self.endpoint)))
+        let (_, doc, _) = self.document().await?;
+        boot(&doc).ok_or_else(|| self.no_boot())
+    }
+
+    pub fn no_boot(&self) -> Fault {
+        self.fault(FaultKind::Unable, "its system has no boot override")
     }
 
     pub async fn write_boot(&self, to: &BootOverride) -> Result<(), Fault> {
         let (uri, doc, tag) = self.document().await.map_err(super::nothing_sent)?;
         if boot(&doc).is_none() {
-            return Err(Fault::new(FaultKind::Unable, format!("{}: {uri} has no boot override", self.endpoint)));
+            return Err(self.no_boot());
         }
         // `Disabled` alone: many refuse a target, or any other property, beside it.
         let mut body = json!({ "BootSourceOverrideEnabled": to.enabled });
@@ -50,7 +54,7 @@ impl Redfish {
 
 const NEW: &str = "LocationIndicatorActive";
 
-fn boot(doc: &Value) -> Option<BootOverride> {
+pub fn boot(doc: &Value) -> Option<BootOverride> {
     let boot = doc.get("Boot")?;
     let (enabled, target) = (read::text(boot.get("BootSourceOverrideEnabled")), read::text(boot.get("BootSourceOverrideTarget")));
     if enabled.is_none() && target.is_none() {

@@ -21,7 +21,7 @@ use tokio::{
 /// Enough for any resource; a BMC that sends more is broken.
 const BODY_LIMIT: usize = 16 << 20;
 /// BMCs are small: more at once makes some of them drop connections or crash.
-const IN_FLIGHT: usize = 2;
+pub const IN_FLIGHT: usize = 2;
 const REDIRECTS: usize = 5;
 pub const ROOT: &str = "/redfish/v1/";
 /// Where the standard puts it when the root does not say.

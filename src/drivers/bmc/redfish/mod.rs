@@ -7,6 +7,7 @@ mod faults;
 mod health;
 mod inventory;
 mod log;
+mod manager;
 mod quirks;
 mod read;
 mod retry;
@@ -172,8 +173,10 @@ struct Known {
     /// Tasks at their end, by address.
     ended: BTreeMap<String, Task>,
     lists: Option<tasks::Lists>,
-    /// As the system was last read.
+    /// As the system was last read, these three.
     system_busy: Option<Task>,
+    boot: Option<BootOverride>,
+    manager: Option<String>,
     /// The entries of its event log.
     log: Option<String>,
 }
@@ -185,6 +188,10 @@ impl Bmc for Redfish {
     }
     fn endpoint(&self) -> String {
         self.endpoint.clone()
+    }
+
+    fn connections(&self) -> usize {
+        client::IN_FLIGHT
     }
 
     async fn look(&self) -> Result<BmcView, Fault> {
@@ -213,11 +220,26 @@ impl Bmc for Redfish {
         })
     }
 
+    /// The system's own document has both.
+    async fn look_and_boot(&self) -> Result<(BmcView, Result<BootOverride, Fault>), Fault> {
+        let view = self.look().await?;
+        let boot = self.known().boot.clone();
+        Ok((view, boot.ok_or_else(|| self.no_boot())))
+    }
+
     async fn power(&self, verb: ResetType, permit: &mut Permit) -> Result<(), Fault> {
         let target = self.target(verb).await.map_err(nothing_sent)?;
         let body = ResetRequestBody { reset_type: Some(spelt(verb)) };
         let body = serde_json::to_vec(&body).expect("BUG: a reset is always JSON");
         self.client.post(&target, body, || permit.spend(self.node.as_ref(), verb)).await
+    }
+
+    async fn restart(&self, permit: &mut Permit) -> Result<(), Fault> {
+        let (target, body) = self.restart_target().await.map_err(|fault| {
+            // Whatever it was, the write was not sent: another way in may be asked.
+            Fault { kind: FaultKind::Unreachable, what: format!("{}; nothing was sent", fault.what), ..fault }
+        })?;
+        self.client.post(&target, body, || permit.spend_on_bmc(self.node.as_ref())).await
     }
 
     async fn firmware(&self) -> Result<Vec<Firmware>, Fault> {
@@ -298,6 +320,14 @@ pub fn read_anything(body: &[u8]) {
     assert!(!read::Refusal::read(&doc).texts.concat().contains(char::is_control), "a terminal would obey it");
     log::read(&doc);
     health::read(&doc);
+    boot::boot(&doc);
+    manager::read(&doc);
+    if let Some(task) = tasks::task("/t", &doc) {
+        assert!(!(task.task.name + &task.task.state).contains(char::is_control), "a terminal would obey it");
+    }
+    tasks::busy("/s", &doc);
+    inventory::firmware("/f", &doc);
+    quirks::flashing("/u", &doc);
     setup::read(&doc);
 }
 

@@ -47,6 +47,13 @@ pub struct System {
     pub boot_progress: Option<String>,
 }
 
+impl Reset {
+    /// An action of a resource, by its name: `#Manager.Reset`.
+    pub fn read(doc: &Value, action: &str) -> Option<Reset> {
+        doc.get("Actions")?.get(action).and_then(reset)
+    }
+}
+
 impl System {
     pub fn read(doc: &Value) -> System {
         let product: Vec<_> = [text(doc.get("Manufacturer")), text(doc.get("Model"))].into_iter().flatten().collect();
@@ -61,7 +68,7 @@ impl System {
                 // `PoweringOff`, `Paused`, null and what we never heard of are neither.
                 _ => Power::Unknown,
             },
-            reset: doc.pointer("/Actions/#ComputerSystem.Reset").and_then(reset),
+            reset: Reset::read(doc, "#ComputerSystem.Reset"),
             marker: last_reset.or_else(|| quirks::reset_counter(doc)),
             product: (!product.is_empty()).then(|| product.join(" ")),
             manager: link(doc.pointer("/Links/ManagedBy/0")),

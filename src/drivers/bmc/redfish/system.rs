@@ -1,6 +1,6 @@
 //! Which system is meant, and what it can be told: found by following links, never by building an address.
 use super::{
-    Known, Redfish,
+    Known, Redfish, boot,
     read::{self, Reset, System},
     tasks,
 };
@@ -36,7 +36,7 @@ impl Redfish {
         if let Some(uri) = known {
             match self.client.get(&uri).await {
                 Ok(doc) => {
-                    self.known().system_busy = tasks::busy(&uri, &doc);
+                    self.note(&uri, &doc);
                     let system = System::read(&doc);
                     return Ok((uri, doc, system));
                 }
@@ -47,8 +47,16 @@ impl Redfish {
         }
         let found = self.find().await?;
         self.known().system = Some(found.0.clone());
-        self.known().system_busy = tasks::busy(&found.0, &found.1);
+        self.note(&found.0, &found.1);
         Ok(found)
+    }
+
+    /// For what is asked beside a look: the same document would be fetched for each.
+    fn note(&self, uri: &str, doc: &Value) {
+        let mut known = self.known();
+        known.system_busy = tasks::busy(uri, doc);
+        known.boot = boot::boot(doc);
+        known.manager = read::link(doc.pointer("/Links/ManagedBy/0"));
     }
 
     async fn find(&self) -> Result<Found, Fault> {

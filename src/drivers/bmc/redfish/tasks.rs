@@ -109,7 +109,10 @@ impl Redfish {
             return Ok(lists);
         }
         let root = self.service_root().await?;
-        let (_, system, _) = self.system_doc().await?;
+        if self.known().system.is_none() {
+            self.system().await?;
+        }
+        let manager = self.known().manager.clone();
         let mut lists = Lists::default();
         if let Some(service) = read::link(root.get("Tasks")) {
             match self.client.get(&service).await {
@@ -120,7 +123,7 @@ impl Redfish {
                 Err(fault) => return Err(fault),
             }
         }
-        if let (Some(manager), true) = (read::link(system.pointer("/Links/ManagedBy/0")), quirks::may_have_jobs(&root)) {
+        if let (Some(manager), true) = (manager, quirks::may_have_jobs(&root)) {
             lists.tasks.extend(quirks::jobs(&self.client.get(&manager).await?));
         }
         if quirks::flashes_without_task(&root) {
