@@ -2,8 +2,9 @@
 //! Servers of this room read and change machines only through here.
 use super::{
     event_log::{Event, EventLog},
-    flash::{Flash, Line},
+    flash::Flash,
     quirks::Maker,
+    record::{stamp, this_computer, write_line, write_lines},
 };
 use serde_json::{Value, json};
 use std::{
@@ -474,25 +475,4 @@ impl Machine {
         let at = Instant::now() + pace.boot.mul_f64(pace.scale) + writing;
         self.phase = Phase::Booting((!self.spec.quirks.never_boots).then_some(at));
     }
-}
-
-fn write_lines(log: &mut Box<dyn Write + Send>, node: &str, lines: Vec<Line>) {
-    lines.into_iter().for_each(|(kind, more)| write_line(log, node, kind, more));
-}
-
-fn this_computer() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|id| id.trim().to_owned()).unwrap_or_default()
-}
-
-fn stamp() -> String {
-    jiff::Timestamp::now().to_string()
-}
-
-/// One object a line: `{"t": …, "node": …, "kind": …}`. A record that cannot be written is a broken judge: better none.
-fn write_line(log: &mut Box<dyn Write + Send>, node: &str, kind: &str, more: Value) {
-    let mut line = json!({ "t": stamp(), "node": node, "kind": kind });
-    if let (Value::Object(line), Value::Object(more)) = (&mut line, more) {
-        line.extend(more);
-    }
-    writeln!(log, "{line}").and_then(|()| log.flush()).expect("the rack's record cannot be written");
 }
