@@ -2,7 +2,7 @@
 use super::{
     family::Family,
     quirks::Maker,
-    rack::{Flaw, Quirks},
+    rack::{Flaw, MachineSpec, Quirks},
 };
 use std::{collections::BTreeSet, str::FromStr, time::Duration};
 
@@ -161,6 +161,14 @@ pub fn quirks(faults: &[Fault], n: usize) -> Quirks {
         }
     }
     quirks
+}
+
+/// A boot may be that of another board, once: UUID and serial are another machine's, the disks are the same.
+pub fn board(spec: &mut MachineSpec) {
+    if spec.quirks.flaws.remove(&Flaw::Board) {
+        spec.uuid = uuid::Uuid::new_v4().to_string();
+        spec.serial = format!("{}B", spec.serial);
+    }
 }
 
 /// Which machine's BMC and host the inventory gives to node `n` of `nodes`.

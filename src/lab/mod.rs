@@ -11,6 +11,7 @@ pub mod openvcloud;
 pub mod palette;
 pub mod quirks;
 pub mod rack;
+mod record;
 pub mod redfish;
 pub mod setup;
 pub mod ssh;

@@ -3,8 +3,9 @@
 use super::{
     event_log::{Event, EventLog},
     family::Family,
-    flash::{Flash, Line},
+    flash::Flash,
     quirks::Maker,
+    record::{stamp, this_computer, write_line, write_lines},
 };
 use serde_json::{Value, json};
 use std::{
@@ -92,7 +93,6 @@ pub enum Flaw {
     MountMissing,
     ReadOnlyRoot,
     HostKey,
-    /// Another board: UUID and serial are another machine's, the disks are the same.
     Board,
     BootOrder,
     SecureBoot,
@@ -444,11 +444,8 @@ impl Machine {
             Phase::Booting(Some(at)) if at <= now => {
                 self.phase = Phase::Up;
                 self.boots += 1;
+                super::faults::board(&mut self.spec);
                 self.events.booted(&self.spec.quirks.flaws);
-                if self.spec.quirks.flaws.remove(&Flaw::Board) {
-                    self.spec.uuid = uuid::Uuid::new_v4().to_string();
-                    self.spec.serial = format!("{}B", self.spec.serial);
-                }
                 self.up_since = now;
                 let mut line = json!({ "boot_id": self.boot_id });
                 if self.boot_override.enabled != "Disabled" && self.boot_override.target != "None" {
@@ -499,25 +496,4 @@ impl Machine {
         let at = Instant::now() + pace.boot.mul_f64(pace.scale) + writing;
         self.phase = Phase::Booting((!self.spec.quirks.never_boots).then_some(at));
     }
-}
-
-fn write_lines(log: &mut Box<dyn Write + Send>, node: &str, lines: Vec<Line>) {
-    lines.into_iter().for_each(|(kind, more)| write_line(log, node, kind, more));
-}
-
-fn this_computer() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|id| id.trim().to_owned()).unwrap_or_default()
-}
-
-fn stamp() -> String {
-    jiff::Timestamp::now().to_string()
-}
-
-/// One object a line: `{"t": …, "node": …, "kind": …}`. A record that cannot be written is a broken judge: better none.
-fn write_line(log: &mut Box<dyn Write + Send>, node: &str, kind: &str, more: Value) {
-    let mut line = json!({ "t": stamp(), "node": node, "kind": kind });
-    if let (Value::Object(line), Value::Object(more)) = (&mut line, more) {
-        line.extend(more);
-    }
-    writeln!(log, "{line}").and_then(|()| log.flush()).expect("the rack's record cannot be written");
 }
