@@ -1,7 +1,9 @@
 //! Check `ays`: every service that JumpScale's `ays status` lists is RUNNING. Judged by its rows: its exit status means nothing before 2018.
-use super::{Check, Probe, Repair, Verdict, ovs::Missing};
+use super::{
+    Check, Probe, Repair, Verdict,
+    tool::{self, Asked, Missing},
+};
 use crate::{
-    drivers::host::Host,
     kinds,
     model::{Blocker, Command, Fault, FaultKind, Span},
 };
@@ -97,10 +99,6 @@ fn is_name(name: &str) -> bool {
     !name.is_empty() && name.len() < 100 && !name.starts_with('-') && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
 }
 
-pub fn host<'a>(probe: &Probe<'a>, check: &str) -> Result<&'a dyn Host, Fault> {
-    probe.host.ok_or_else(|| Fault::new(FaultKind::Unable, format!("{}: {check} is asked over the host, and the inventory names none", probe.node)))
-}
-
 #[async_trait]
 impl Check for Config {
     fn describe(&self) -> String {
@@ -108,21 +106,17 @@ impl Check for Config {
     }
 
     async fn look(&self, probe: &Probe<'_>) -> Result<Verdict, Fault> {
-        let host = host(probe, "ays")?;
-        let line = "command -v ays >/dev/null || exit 127; LC_ALL=C ays status </dev/null".to_owned();
-        let out = host.exec(&Command::as_root(&line, self.limit)).await?;
-        match out.status {
-            0 | 1 if out.dropped == 0 => {}
-            127 if self.missing == Missing::Skip => return Ok(Verdict::Healthy(json!({ "skipped": "no ays here" }))),
-            127 => return Err(Fault::new(FaultKind::Unable, format!("{}: there is no `ays` on the host", probe.node))),
-            status => return Err(Fault::new(FaultKind::Unable, format!("{}: `ays status` ended with status {status}", probe.node)).cause(shown(&out.stderr))),
-        }
+        let out = match tool::ask(probe, "ays", "LC_ALL=C ays status </dev/null", true, self.limit, self.missing).await? {
+            Asked::Said(out) if matches!(out.status, 0 | 1) => out,
+            Asked::Said(out) => return Err(tool::failed(probe, "`ays status`", &out)),
+            Asked::Settled(verdict) => return Ok(verdict),
+        };
         let rows = rows(&out.stdout).map_err(|why| Fault::new(FaultKind::Invalid, format!("{}: `ays status` cannot be read", probe.node)).cause(why))?;
         if rows.is_empty() {
             return Ok(Verdict::Unhealthy(vec![Blocker::new("ays", "lists no service at all")]));
         }
         let wrong: Vec<Blocker> = rows.iter().filter(|r| !r.running).map(|r| Blocker::new(format!("{} {}", r.name, r.instance), "HALTED")).collect();
-        Ok(if wrong.is_empty() { Verdict::Healthy(json!({ "running": rows.len() })) } else { Verdict::Unhealthy(wrong) })
+        Ok(tool::verdict(wrong, json!({ "running": rows.len() })))
     }
 
     fn repair(&self, wrong: &[Blocker]) -> Option<Repair> {
@@ -133,7 +127,7 @@ impl Check for Config {
     }
 
     async fn mend(&self, probe: &Probe<'_>, repair: &Repair) -> Result<(), Fault> {
-        let host = host(probe, "ays")?;
+        let host = tool::host(probe, "ays")?;
         let services: Vec<(String, String)> = serde_json::from_value(repair.args["services"].clone()).unwrap_or_default();
         if services.is_empty() || !services.iter().all(|(n, i)| is_name(n) && is_name(i)) {
             return Err(Fault::new(FaultKind::Invalid, format!("{}: `{}` names no service", probe.node, repair.what)));
@@ -151,11 +145,7 @@ impl Check for Config {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::{
-        drivers::{host::fake::Canned, net},
-        model::NodeName,
-    };
+    use super::{super::tool::test::*, *};
     use proptest::prelude::*;
 
     const HEAD: &str =
@@ -214,11 +204,6 @@ mod tests {
         }
     }
 
-    async fn look(config: &Config, status: i32, out: &str) -> Result<Verdict, Fault> {
-        let net = net::fake::Canned { http: Err(Fault::new(FaultKind::Unable, "no")), tcp: Ok(()) };
-        let host = Canned::says(status, out, "");
-        config.look(&Probe::of(&NodeName("cpu-01".into()), Some(&host), &net)).await
-    }
     fn config() -> Config {
         Config { repair: true, missing: Missing::Fail, limit: limit() }
     }
@@ -226,14 +211,21 @@ mod tests {
     #[tokio::test]
     async fn rows_decide_and_not_the_exit_status() {
         for status in [0, 1] {
-            let ill = look(&config(), status, &format!("{HEAD}{WELL}{ILL}")).await;
-            assert_eq!(ill, Ok(Verdict::Unhealthy(vec![Blocker::new("jsagent main", "HALTED")])));
-            assert!(matches!(look(&config(), status, &format!("{HEAD}{WELL}")).await, Ok(Verdict::Healthy(_))));
+            assert_eq!(wrong(of(&config(), status, &format!("{HEAD}{WELL}{ILL}")).await), ["jsagent main: HALTED"]);
+            assert_eq!(well(of(&config(), status, &format!("{HEAD}{WELL}")).await)["running"], 2);
         }
-        assert!(matches!(look(&config(), 0, HEAD).await, Ok(Verdict::Unhealthy(_))), "no rows");
-        assert_eq!(look(&config(), 127, "").await.unwrap_err().kind, FaultKind::Unable);
-        assert_eq!(look(&config(), 0, "hello\n").await.unwrap_err().kind, FaultKind::Invalid);
-        assert!(matches!(look(&Config { missing: Missing::Skip, ..config() }, 127, "").await, Ok(Verdict::Healthy(_))));
+        assert_eq!(wrong(of(&config(), 0, HEAD).await), ["ays: lists no service at all"]);
+    }
+    #[tokio::test]
+    async fn nonsense_and_a_missing_tool_are_never_healthy() {
+        let skips = Config { missing: Missing::Skip, ..config() };
+        never_silently_healthy(&config(), Some(&skips), &[(0, ""), (0, "hello\n"), (0, WELL), (1, "Traceback (most recent call last):\n"), (2, HEAD)]).await;
+    }
+    #[tokio::test]
+    async fn the_line_that_is_sent() {
+        let ays = format!("[ \"$1\" = status ] && printf '{}'", format!("{HEAD}{WELL}{ILL}").replace('\n', "\\n"));
+        assert_eq!(wrong(Tools::new(&[("ays", &ays)]).look(&config()).await), ["jsagent main: HALTED"]);
+        assert!(Tools::new(&[]).look(&config()).await.unwrap_err().to_string().contains("there is no ays on the host"));
     }
 
     #[tokio::test]
@@ -241,12 +233,9 @@ mod tests {
         let repair = config().repair(&[Blocker::new("jsagent main", "HALTED"), Blocker::new("x; reboot", "HALTED")]).unwrap();
         assert_eq!(repair.what, "start jsagent main");
         assert_eq!(Config { repair: false, ..config() }.repair(&[Blocker::new("jsagent main", "HALTED")]), None);
-        let net = net::fake::Canned { http: Err(Fault::new(FaultKind::Unable, "no")), tcp: Ok(()) };
-        let (name, host) = (NodeName("cpu-01".into()), Canned::says(0, "", ""));
-        config().mend(&Probe::of(&name, Some(&host), &net), &repair).await.unwrap();
-        assert!(host.lines()[0].contains("ays start -n jsagent -i main "), "{:?}", host.lines());
+        assert!(mended(&config(), &repair, 0, "").await.unwrap()[0].contains("ays start -n jsagent -i main "));
+        assert_eq!(mended(&config(), &repair, 127, "").await.unwrap_err().kind, FaultKind::Unable);
         let forged = Repair { what: "x".into(), args: json!({ "services": [["a;reboot", "main"]] }) };
-        assert_eq!(config().mend(&Probe::of(&name, Some(&host), &net), &forged).await.unwrap_err().kind, FaultKind::Invalid);
-        assert_eq!(host.lines().len(), 1);
+        assert_eq!(mended(&config(), &forged, 0, "").await.unwrap_err().kind, FaultKind::Invalid);
     }
 }

@@ -23,11 +23,15 @@ pub struct Config {
     /// A regular expression that some line of standard output must match.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub regex: Option<String>,
-    /// Standard output is JSON, and what stands at this pointer (RFC 6901) must equal `equals`: `/health/status`.
+    /// Standard output is JSON, and what stands at this pointer (RFC 6901) must equal `equals`, or be a number from `min` to `max`: `/health/status`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub json: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub equals: Option<Value>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max: Option<f64>,
     /// Ended there, on the host too.
     #[serde(default = "limit")]
     pub limit: Span,
@@ -44,8 +48,13 @@ impl kinds::Config<dyn Check> for Config {
             _ if self.run.trim().is_empty() => Err("`run` is empty".into()),
             _ if !(0..=255).contains(&self.status) => Err(format!("`status` {} is no exit status: 0 to 255", self.status)),
             _ if self.stdout.as_deref() == Some("") => Err("`stdout` is empty: every output contains that".into()),
-            _ if self.json.is_some() != self.equals.is_some() => Err("`json` says where, `equals` says what: one needs the other".into()),
+            _ if self.json.is_some() != (self.equals.is_some() || self.bounded()) => {
+                Err("`json` says where, `equals` or `min` and `max` say what: one needs the other".into())
+            }
+            _ if self.equals.is_some() && self.bounded() => Err("`equals`, or `min` and `max`: not both".into()),
+            _ if [self.min, self.max].into_iter().flatten().any(f64::is_nan) => Err("`min` and `max` are numbers".into()),
             _ if self.json.as_ref().is_some_and(|p| !p.is_empty() && !p.starts_with('/')) => Err("`json` is a pointer such as /health/status".into()),
+            _ if self.regex.as_deref() == Some("") => Err("`regex` is empty: every line matches that".into()),
             _ if self.pattern().is_err() => self.pattern().map(drop),
             _ if self.limit.0.is_zero() => Err("`limit` must be longer than nothing".into()),
             _ => Ok(()),
@@ -69,15 +78,20 @@ impl Config {
             let dropped = if out.dropped > 0 { format!(" ({} further bytes were not read)", out.dropped) } else { String::new() };
             return Ok(Some(format!("no line matches `{pattern}`; the last says: {}{dropped}", line_of(&out.stdout))));
         }
-        if let (Some(pointer), Some(wanted)) = (&self.json, &self.equals) {
-            let said: Value = serde_json::from_str(&out.stdout).map_err(|e| invalid(format!("its output is no JSON: {e}")))?;
-            match said.pointer(pointer) {
-                Some(found) if found == wanted => {}
-                Some(found) => return Ok(Some(format!("{pointer} is {found}, not {wanted}"))),
-                None => return Ok(Some(format!("its answer has no {pointer}"))),
-            }
+        let Some(pointer) = &self.json else { return Ok(None) };
+        let said: Value = serde_json::from_str(&out.stdout).map_err(|e| invalid(format!("its output is no JSON: {e}")))?;
+        let Some(found) = said.pointer(pointer) else { return Ok(Some(format!("its answer has no {pointer}"))) };
+        if let Some(wanted) = &self.equals {
+            // 3 and 3.0 are one number.
+            let same = found == wanted || found.as_f64().zip(wanted.as_f64()).is_some_and(|(a, b)| a == b);
+            return Ok((!same).then(|| format!("{pointer} is {found}, not {wanted}")));
         }
-        Ok(None)
+        let within = found.as_f64().is_some_and(|n| self.min.is_none_or(|min| n >= min) && self.max.is_none_or(|max| n <= max));
+        let bounds = [self.min.map(|m| format!("at least {m}")), self.max.map(|m| format!("at most {m}"))];
+        Ok((!within).then(|| format!("{pointer} is {found}, wanted {}", bounds.into_iter().flatten().collect::<Vec<_>>().join(" and "))))
+    }
+    fn bounded(&self) -> bool {
+        self.min.is_some() || self.max.is_some()
     }
 }
 
@@ -133,7 +147,7 @@ mod tests {
         config.look(&Probe::of(&NodeName("edge-01".into()), host, &net)).await
     }
     fn config(run: &str, status: i32, stdout: Option<&str>) -> Config {
-        Config { run: run.into(), status, stdout: stdout.map(str::to_owned), regex: None, json: None, equals: None, limit: limit() }
+        Config { run: run.into(), status, stdout: stdout.map(str::to_owned), regex: None, json: None, equals: None, min: None, max: None, limit: limit() }
     }
 
     #[tokio::test]
@@ -166,6 +180,18 @@ mod tests {
         assert_eq!(why[0].why, r#"/health/status is "HEALTH_WARN", not "HEALTH_OK""#);
         let Ok(Verdict::Unhealthy(why)) = look(&at("/state", json!(1)), Some(&sh)).await else { panic!("healthy") };
         assert_eq!(why[0].why, "its answer has no /state");
+        assert!(matches!(look(&at("/health/osds", json!(3.0)), Some(&sh)).await, Ok(Verdict::Healthy(_))), "one number");
+        let bounds = |min, max| Config { equals: None, min, max, ..at("/health/osds", json!(null)) };
+        assert!(matches!(look(&bounds(Some(3.0), Some(3.0)), Some(&sh)).await, Ok(Verdict::Healthy(_))));
+        let Ok(Verdict::Unhealthy(why)) = look(&bounds(Some(4.0), Some(9.0)), Some(&sh)).await else { panic!("healthy") };
+        assert_eq!(why[0].why, "/health/osds is 3, wanted at least 4 and at most 9");
+        let Ok(Verdict::Unhealthy(why)) = look(&Config { json: Some("/health/status".into()), ..bounds(None, Some(9.0)) }, Some(&sh)).await else {
+            panic!("healthy")
+        };
+        assert_eq!(why[0].why, r#"/health/status is "HEALTH_WARN", wanted at most 9"#);
+        for bad in [bounds(None, None), bounds(Some(f64::NAN), None), Config { equals: Some(json!(1)), ..bounds(Some(1.0), None) }, line("")] {
+            assert!(bad.validate().is_err(), "{bad:?}");
+        }
         let garbage = Config { run: "echo hello".into(), ..at("/state", json!(1)) };
         assert_eq!(look(&garbage, Some(&sh)).await.unwrap_err().kind, FaultKind::Invalid);
         assert!(line("(").validate().is_err() && Config { equals: None, ..at("/a", json!(1)) }.validate().is_err() && at("a", json!(1)).validate().is_err());

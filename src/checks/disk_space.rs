@@ -70,7 +70,8 @@ impl Check for Config {
             true => "-l -x tmpfs -x devtmpfs -x overlay -x squashfs".to_owned(),
             false => format!("-- {}", self.paths.iter().map(|p| tool::quoted(p)).collect::<Vec<_>>().join(" ")),
         };
-        let line = format!("export LC_ALL=C\ndf -P -k {of} || exit 1\necho @@inodes\ndf -P -i {of} || exit 1\necho @@mounts\ncat /proc/mounts\necho @@end");
+        let line =
+            format!("export LC_ALL=C\ndf -P -k {of} || exit 1\necho @@inodes\ndf -P -i {of} || exit 1\necho @@mounts\ncat /proc/mounts || exit 1\necho @@end");
         let out = match tool::ask(probe, "df", &line, false, self.limit, Missing::Fail).await? {
             Asked::Said(out) if out.status == 0 => out,
             Asked::Said(out) => return Err(tool::failed(probe, "df", &out)),
@@ -81,6 +82,11 @@ impl Check for Config {
         let (inodes, rest) = rest.split_once("@@mounts\n").ok_or_else(garbage)?;
         let (mounts, _) = rest.split_once("@@end").ok_or_else(garbage)?;
         let (space, inodes) = (rows(space).ok_or_else(garbage)?, rows(inodes).ok_or_else(garbage)?);
+        let mounts: Vec<Vec<&str>> = mounts.lines().map(|l| l.split_whitespace().collect::<Vec<_>>()).filter(|f| f.len() >= 4).collect();
+        // Every host has a root: without it this is no list of mounts, and nothing in it would be read-only.
+        if !mounts.iter().any(|f| f[1] == "/") {
+            return Err(garbage());
+        }
         let mut wrong = Vec::new();
         for (what, rows, wanted) in [("of its room", &space, self.free), ("of its inodes", &inodes, self.inodes)] {
             for row in rows.iter().filter(|r| r.total > 0) {
@@ -92,15 +98,15 @@ impl Check for Config {
             }
         }
         let mine = |target: &str| self.paths.is_empty() || space.iter().any(|r| r.target == target);
-        for fields in mounts.lines().map(|l| l.split_whitespace().collect::<Vec<_>>()).filter(|f| f.len() >= 4) {
-            let target = fields[1].replace("\\040", " ");
+        for fields in mounts {
+            let target = tool::unescaped(fields[1]);
             let on_disk = fields[0].starts_with('/') || fields[2] == "zfs";
             if on_disk && !PASSING.contains(&fields[2]) && fields[3].split(',').any(|o| o == "ro") && mine(&target) && !self.read_only.contains(&target) {
                 wrong.push(Blocker::new(target, "is read-only"));
             }
         }
         let seen: Vec<_> = space.iter().map(|r| format!("{} {} KiB free", r.target, r.free)).collect();
-        Ok(if wrong.is_empty() { Verdict::Healthy(json!({ "free": seen })) } else { Verdict::Unhealthy(wrong) })
+        Ok(tool::verdict(wrong, json!({ "free": seen })))
     }
 }
 
@@ -130,7 +136,7 @@ fn rows(text: &str) -> Option<Vec<Row>> {
 #[cfg(test)]
 mod tests {
     use super::{super::tool::test::*, *};
-    use crate::kinds::Config as _;
+    use crate::{kinds::Config as _, model::FaultKind};
 
     fn config() -> Config {
         Config { paths: vec![], free: 10, inodes: 5, read_only: vec![], limit: limit() }
@@ -152,8 +158,34 @@ mod tests {
         assert_eq!(wrong(of(&config(), 0, &said(500, 500, 900, "ro")).await), ["/: is read-only"]);
         well(of(&Config { read_only: vec!["/".into()], ..config() }, 0, &said(500, 500, 900, "ro")).await);
     }
+    /// GNU df, and busybox's: a source with a space, a long one, btrfs and vfat without inodes, an automounted one that is not there yet.
+    #[test]
+    fn rows_of_df() {
+        let text = "Filesystem 1024-blocks Used Available Capacity Mounted on\n/dev/mapper/vg0-root 102400 51200 51200 50% /\n\
+            //nas.example/my share 1000 10 990 2% /mnt/my share\n/dev/sda1 523248 6 523242 1% /boot/efi\nsystemd-1 0 0 0 - /proc/sys/fs/binfmt_misc\n";
+        let rows = rows(text).unwrap();
+        let told: Vec<(&str, u64)> = rows.iter().map(|r| (r.target.as_str(), r.free)).collect();
+        assert_eq!(told, [("/", 51200), ("/mnt/my share", 990), ("/boot/efi", 523242), ("/proc/sys/fs/binfmt_misc", 0)]);
+        for bad in ["", "Filesystem\n", "Filesystem\n/dev/sda1 1 2\n", "x\n/dev/sda1 1 1 1 1% var\n", "x\n/dev/sda1 one 1 1 1% /\n"] {
+            assert!(super::rows(bad).is_none(), "{bad:?}");
+        }
+    }
+    /// Against this computer's own df and mounts: an answer that can be read, whatever it says.
     #[tokio::test]
-    async fn nonsense() {
+    async fn the_line_that_is_sent() {
+        let all = Config { free: 0, inodes: 0, ..config() };
+        for check in [Config { paths: vec!["/".into(), "/tmp".into()], ..all.clone() }, all] {
+            let said = Tools::new(&[]).look(&check).await;
+            // Some machines of the tests have no local disk at all, or one that is read-only.
+            assert!(said.is_ok() || said.as_ref().unwrap_err().to_string().contains("no file systems processed"), "{said:?}");
+        }
+        let gone = Config { paths: vec!["/no/such/place".into()], ..config() };
+        assert_eq!(Tools::new(&[]).look(&gone).await.unwrap_err().kind, FaultKind::Unable);
+    }
+    #[tokio::test]
+    async fn nonsense_and_a_missing_tool_are_never_healthy() {
+        let no_mounts = said(500, 500, 900, "rw").replace("/dev/sda1 / ext4 rw,relatime 0 0\n", "");
+        assert_eq!(of(&config(), 0, &no_mounts).await.unwrap_err().kind, FaultKind::Invalid, "no root among the mounts");
         let broken = said(1, 1, 1, "rw").replace("/dev/sda1 2", "/dev/sda1 x");
         let headless = "Filesystem\n@@inodes\nFilesystem\n@@mounts\n@@end\n";
         never_silently_healthy(&config(), None, &[(0, ""), (0, "hello\n"), (0, &broken), (0, headless), (1, "df: /x: No such file or directory")]).await;

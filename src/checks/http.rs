@@ -1,5 +1,5 @@
 //! Check `http`: a GET is answered with the wanted status, and where asked with the wanted text.
-use super::{Check, Probe, Verdict};
+use super::{Check, Probe, Verdict, tool};
 use crate::{
     drivers::net::HttpAsk,
     kinds,
@@ -7,7 +7,7 @@ use crate::{
 };
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -68,6 +68,20 @@ pub fn encoded(text: &str) -> String {
     text.bytes().map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
 }
 
+/// A GET of a server that answers in JSON, a small one: its status and what it said. `who` is for people: `Prometheus at http://…`.
+pub async fn json(probe: &Probe<'_>, who: &str, url: String, insecure: bool, limit: Span) -> Result<(u16, Value), Fault> {
+    let seen = probe.net.http(&HttpAsk { url, limit, insecure, headers: BTreeMap::new() }).await?;
+    let said = || tool::last_line(&seen.body).chars().take(120).collect::<String>();
+    match serde_json::from_str(&seen.body) {
+        Ok(answer) => Ok((seen.status, answer)),
+        Err(e) if e.is_eof() && seen.body.len() > 1000 => Err(odd(who, "its answer is longer than is read: ask for less".into())),
+        Err(_) => Err(odd(who, format!("answered {} with what is no JSON: {}", seen.status, said()))),
+    }
+}
+pub fn odd(who: &str, why: String) -> Fault {
+    Fault::new(FaultKind::Invalid, format!("{who}: {why}"))
+}
+
 #[async_trait]
 impl Check for Config {
     fn describe(&self) -> String {
@@ -120,6 +134,7 @@ mod tests {
 
     #[tokio::test]
     async fn silence_is_unhealthy_and_what_could_not_be_asked_a_fault() {
+        assert_eq!(look(config(None), Err(Fault::new(FaultKind::Denied, "no"))).await.unwrap_err().kind, FaultKind::Denied);
         for kind in [FaultKind::Unreachable, FaultKind::Unknown] {
             assert!(matches!(look(config(None), Err(Fault::new(kind, "no"))).await, Ok(Verdict::Unhealthy(_))));
         }

@@ -18,7 +18,7 @@ pub struct Config {
     /// Regular expressions of lines that mean nothing here.
     #[serde(default)]
     pub ignore: Vec<String>,
-    /// Without dmesg, or where it may not be read.
+    /// Without dmesg on the host.
     #[serde(default)]
     pub missing: Missing,
     #[serde(default = "limit")]
@@ -27,8 +27,6 @@ pub struct Config {
 fn limit() -> Span {
     Span::seconds(30)
 }
-/// Named at most; the others are counted.
-const NAMED: usize = 5;
 
 impl Config {
     fn patterns(&self) -> Result<Vec<Regex>, String> {
@@ -39,7 +37,9 @@ impl kinds::Config<dyn Check> for Config {
     const NAME: &'static str = "kernel-log";
     const ABOUT: &'static str = "the kernel has logged no error since it booted";
     fn validate(&self) -> Result<(), String> {
-        self.patterns()?;
+        if let Some(all) = self.patterns()?.iter().find(|p| p.is_match("")) {
+            return Err(format!("`{all}` matches every line, also an empty one: nothing would be an error"));
+        }
         if self.limit.0.is_zero() { Err("`limit` must be longer than nothing".into()) } else { Ok(()) }
     }
     fn make(self) -> Box<dyn Check> {
@@ -64,11 +64,8 @@ impl Check for Config {
         let Some(said) = out.stdout.trim_end().strip_suffix("@@end") else { return Err(tool::garbage(probe, "dmesg", &out.stdout)) };
         let lines: Vec<&str> = said.lines().filter(|l| !l.trim().is_empty()).collect();
         let errors: Vec<&&str> = lines.iter().filter(|l| !ignore.iter().any(|p| p.is_match(l))).collect();
-        let mut wrong: Vec<Blocker> = errors.iter().take(NAMED).map(|l| Blocker::new("kernel", l.chars().take(200).collect::<String>())).collect();
-        if errors.len() > NAMED {
-            wrong.push(Blocker::new("kernel", format!("and {} lines more", errors.len() - NAMED)));
-        }
-        Ok(if wrong.is_empty() { Verdict::Healthy(json!({ "ignored": lines.len() })) } else { Verdict::Unhealthy(wrong) })
+        let wrong: Vec<Blocker> = errors.iter().map(|l| Blocker::new("kernel", l.chars().take(200).collect::<String>())).collect();
+        Ok(tool::verdict(tool::few(wrong, "kernel"), json!({ "ignored": lines.len() })))
     }
 }
 
@@ -91,12 +88,25 @@ mod tests {
         assert_eq!(wrong(of(&config(&["mce: .* logged$"], Missing::Fail), 0, &said).await).len(), 1);
         assert_eq!(well(of(&config(&["mce:", "EXT4"], Missing::Fail), 0, &said).await)["ignored"], 2);
         let flood = format!("{}@@end\n", "[1.0] oops\n".repeat(500));
-        assert_eq!(wrong(of(&config(&[], Missing::Fail), 0, &flood).await).last().unwrap(), "kernel: and 495 lines more");
+        assert_eq!(wrong(of(&config(&[], Missing::Fail), 0, &flood).await).last().unwrap(), "kernel: and 492 more");
+    }
+    /// The line as `sh` runs it: an empty log, a full one, a tool that fails after it wrote half.
+    #[tokio::test]
+    async fn the_line_that_is_sent() {
+        let dmesg = |script: &str| Tools::new(&[("dmesg", script)]);
+        let check = config(&[], Missing::Fail);
+        well(dmesg("[ \"$1\" = --level=emerg,alert,crit,err ]").look(&check).await);
+        assert_eq!(wrong(dmesg("echo '[1.0] EDAC MC0: 1 UE'").look(&check).await), ["kernel: [1.0] EDAC MC0: 1 UE"]);
+        assert_eq!(dmesg("echo '[1.0] half'; exit 1").look(&check).await.unwrap_err().kind, FaultKind::Unable);
     }
     #[tokio::test]
-    async fn nonsense() {
+    async fn nonsense_and_a_missing_tool_are_never_healthy() {
         let denied = (1, "dmesg: read kernel buffer failed: Operation not permitted");
-        never_silently_healthy(&config(&[], Missing::Fail), Some(&config(&[], Missing::Skip)), &[(0, ""), (0, "hello"), denied]).await;
-        assert!(config(&["("], Missing::Fail).validate().is_err());
+        let busybox = (1, "dmesg: unrecognized option '--level=emerg,alert,crit,err'\nBusyBox v1.36.1 multi-call binary.");
+        never_silently_healthy(&config(&[], Missing::Fail), Some(&config(&[], Missing::Skip)), &[(0, ""), (0, "hello"), (0, MCE), denied, busybox]).await;
+        for bad in ["(", "", ".*", "a?"] {
+            assert!(config(&[bad], Missing::Fail).validate().is_err(), "{bad}");
+        }
+        assert!(config(&["mce:"], Missing::Fail).validate().is_ok());
     }
 }

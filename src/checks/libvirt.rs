@@ -1,5 +1,8 @@
 //! Check `libvirt`: the domains named run on this host.
-use super::{Check, Probe, Repair, Verdict, ays};
+use super::{
+    Check, Probe, Repair, Verdict,
+    tool::{self, Asked, Missing},
+};
 use crate::{
     kinds,
     model::{Blocker, Command, Fault, FaultKind, Past, Span},
@@ -84,14 +87,12 @@ impl Check for Config {
     }
 
     async fn look(&self, probe: &Probe<'_>) -> Result<Verdict, Fault> {
-        let host = ays::host(probe, "libvirt")?;
-        let line = "command -v virsh >/dev/null || exit 127; LC_ALL=C virsh -c qemu:///system list --all </dev/null".to_owned();
-        let out = host.exec(&Command::as_root(&line, self.limit)).await?;
-        match out.status {
-            0 if out.dropped == 0 => {}
-            127 => return Err(Fault::new(FaultKind::Unable, format!("{}: there is no `virsh` on the host", probe.node))),
-            status => return Err(Fault::new(FaultKind::Unable, format!("{}: virsh ended with status {status}", probe.node)).cause(out.stderr.trim())),
-        }
+        let line = "LC_ALL=C virsh -c qemu:///system list --all </dev/null";
+        let out = match tool::ask(probe, "virsh", line, true, self.limit, Missing::Fail).await? {
+            Asked::Said(out) if out.status == 0 => out,
+            Asked::Said(out) => return Err(tool::failed(probe, "virsh", &out)),
+            Asked::Settled(verdict) => return Ok(verdict),
+        };
         let seen = domains(&out.stdout).map_err(|why| Fault::new(FaultKind::Invalid, format!("{}: `virsh list` cannot be read", probe.node)).cause(why))?;
         let wrong: Vec<Blocker> = (self.running.iter())
             .filter_map(|name| match seen.iter().find(|(n, _)| n == name).map(|(_, state)| state.as_str()) {
@@ -101,7 +102,7 @@ impl Check for Config {
                 None => Some(Blocker::new(name, "is not defined on this host")),
             })
             .collect();
-        Ok(if wrong.is_empty() { Verdict::Healthy(json!({ "running": self.running })) } else { Verdict::Unhealthy(wrong) })
+        Ok(tool::verdict(wrong, json!({ "running": self.running })))
     }
 
     fn repair(&self, wrong: &[Blocker]) -> Option<Repair> {
@@ -110,7 +111,7 @@ impl Check for Config {
     }
 
     async fn mend(&self, probe: &Probe<'_>, repair: &Repair) -> Result<(), Fault> {
-        let host = ays::host(probe, "libvirt")?;
+        let host = tool::host(probe, "libvirt")?;
         let domains: Vec<String> = serde_json::from_value(repair.args["domains"].clone()).unwrap_or_default();
         if domains.is_empty() || !domains.iter().all(|d| is_domain(d)) {
             return Err(Fault::new(FaultKind::Invalid, format!("{}: `{}` names no domain", probe.node, repair.what)));
@@ -126,7 +127,7 @@ impl Check for Config {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::tool::test::*, *};
     use crate::{
         drivers::{host::fake::Canned, net},
         model::{Loan, LoanId, NodeName},
@@ -145,9 +146,30 @@ mod tests {
         }
     }
 
+    fn config(running: &[&str]) -> Config {
+        Config { running: running.iter().map(|d| d.to_string()).collect(), repair: true, limit: limit() }
+    }
+    #[tokio::test]
+    async fn domains_that_run_are_healthy_and_the_others_named() {
+        well(of(&config(&["vm-7"]), 0, LIST).await);
+        assert_eq!(wrong(of(&config(&["vm-7", "routeros_00c8", "gone"]), 0, LIST).await), ["routeros_00c8: shut off", "gone: is not defined on this host"]);
+        for state in ["paused", "crashed", "pmsuspended", "in shutdown", "no state"] {
+            assert_eq!(wrong(of(&config(&["vm-7"]), 0, &LIST.replace("running", state)).await), [format!("vm-7: {state}")]);
+        }
+        // libvirt 1.3 (Ubuntu 16.04) pads its columns to a width of its own.
+        let old = " Id    Name                           State\n----------------------------------------------------\n 2     vm-7                           running\n\n";
+        well(of(&config(&["vm-7"]), 0, old).await);
+    }
+    #[tokio::test]
+    async fn nonsense_and_a_missing_tool_are_never_healthy() {
+        let down =
+            "error: failed to connect to the hypervisor\nerror: Failed to connect socket to '/var/run/libvirt/libvirt-sock': No such file or directory\n";
+        never_silently_healthy(&config(&["vm-7"]), None, &[(0, ""), (0, "hello\n"), (0, &LIST[..80]), (1, down)]).await;
+    }
+
     #[tokio::test]
     async fn only_what_this_run_stopped_is_started() {
-        let config = Config { running: vec!["vm-7".into(), "routeros_00c8".into(), "gone".into()], repair: true, limit: limit() };
+        let config = config(&["vm-7", "routeros_00c8", "gone"]);
         let net = net::fake::Canned { http: Err(Fault::new(FaultKind::Unable, "no")), tcp: Ok(()) };
         let (name, host) = (NodeName("cpu-01".into()), Canned::says(0, LIST, ""));
         let loan = Loan { id: LoanId("x".into()), to: "cpu".into(), owed: "start".into(), before: json!({ "domain": "routeros_00c8" }), first: false };
@@ -161,7 +183,10 @@ mod tests {
             if let Some(repair) = repair {
                 config.mend(&probe, &repair).await.unwrap();
                 assert!(host.lines().last().unwrap().contains("start routeros_00c8 ") && !host.lines().last().unwrap().contains("gone"));
+                assert_eq!(mended(&config, &repair, 1, "error: Requested operation is not valid\n").await.unwrap_err().kind, FaultKind::Unable);
             }
         }
+        let forged = Repair { what: "x".into(), args: json!({ "domains": ["a;reboot"] }) };
+        assert_eq!(mended(&config, &forged, 0, "").await.unwrap_err().kind, FaultKind::Invalid);
     }
 }

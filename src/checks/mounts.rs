@@ -68,14 +68,14 @@ impl Check for Config {
             return Err(tool::garbage(probe, "cat /proc/mounts", &out.stdout));
         };
         // The last one on a mount point is the one that is seen.
-        let mounted: BTreeMap<String, bool> = fields(mounted).map(|f| (f[1].replace("\\040", " "), f[3].split(',').any(|o| o == "ro"))).collect();
+        let mounted: BTreeMap<String, bool> = fields(mounted).map(|f| (target(f[1]), read_only(&f))).collect();
         if !mounted.contains_key("/") {
             return Err(tool::garbage(probe, "cat /proc/mounts", &out.stdout));
         }
         // (mount point, read-only is wanted)
         let entries: BTreeMap<String, bool> = fields(fstab)
-            .filter(|f| f[1].starts_with('/') && !f[3].split(',').any(|o| o == "noauto"))
-            .map(|f| (f[1].replace("\\040", " "), f[3].split(',').any(|o| o == "ro")))
+            .filter(|f| f[1].starts_with('/') && !f.get(3).is_some_and(|o| o.split(',').any(|o| o == "noauto")))
+            .map(|f| (target(f[1]), read_only(&f)))
             .collect();
         if self.fstab && entries.is_empty() {
             return Err(Fault::new(FaultKind::Invalid, format!("{}: /etc/fstab names nothing to mount", probe.node)));
@@ -93,7 +93,7 @@ impl Check for Config {
             })
             .collect();
         let names: Vec<&String> = wanted.keys().collect();
-        Ok(if wrong.is_empty() { Verdict::Healthy(json!({ "mounted": names })) } else { Verdict::Unhealthy(wrong) })
+        Ok(tool::verdict(wrong, json!({ "mounted": names })))
     }
     fn repair(&self, wrong: &[Blocker]) -> Option<Repair> {
         // Read-only after an error is for a person: mounting it again could finish what the error began.
@@ -102,22 +102,33 @@ impl Check for Config {
     }
     async fn mend(&self, probe: &Probe<'_>, repair: &Repair) -> Result<(), Fault> {
         let targets: Vec<String> = serde_json::from_value(repair.args["targets"].clone()).unwrap_or_default();
-        let host = probe.host.ok_or_else(|| Fault::new(FaultKind::Unable, format!("{}: no host to mount on", probe.node)))?;
+        if targets.is_empty() || !targets.iter().all(|t| t.starts_with('/')) {
+            return Err(Fault::new(FaultKind::Invalid, format!("{}: `{}` names no mount point", probe.node, repair.what)));
+        }
+        let host = tool::host(probe, "mount")?;
         let line: Vec<String> = targets.iter().map(|t| format!("mount {} || failed=1", tool::quoted(t))).collect();
         let out = host.exec(&Command::as_root(&format!("failed=0\n{}\nexit $failed", line.join("\n")), self.limit)).await?;
         if out.status == 0 { Ok(()) } else { Err(tool::failed(probe, "mount", &out)) }
     }
 }
 
-/// Lines of fstab and of /proc/mounts: source, target, type, options.
+/// Lines of fstab and of /proc/mounts: source, target, type, and options, which fstab may leave out.
 fn fields(text: &str) -> impl Iterator<Item = Vec<&str>> {
-    text.lines().filter(|l| !l.trim_start().starts_with('#')).map(|l| l.split_whitespace().collect::<Vec<_>>()).filter(|f| f.len() >= 4)
+    text.lines().filter(|l| !l.trim_start().starts_with('#')).map(|l| l.split_whitespace().collect::<Vec<_>>()).filter(|f| f.len() >= 3)
+}
+/// As the kernel says it: fstab may have a slash at its end.
+fn target(field: &str) -> String {
+    let path = tool::unescaped(field);
+    if path.len() > 1 { path.trim_end_matches('/').to_owned() } else { path }
+}
+fn read_only(fields: &[&str]) -> bool {
+    fields.get(3).is_some_and(|options| options.split(',').any(|o| o == "ro"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::{super::tool::test::*, *};
-    use crate::{drivers::host::fake::Canned, kinds::Config as _, model::NodeName};
+    use crate::kinds::Config as _;
 
     fn config(targets: &[&str], fstab: bool) -> Config {
         Config { targets: targets.iter().map(|t| t.to_string()).collect(), fstab, repair: true, limit: limit() }
@@ -148,13 +159,29 @@ mod tests {
         assert_eq!(repair.args, json!({ "targets": ["/var/lib/it's"] }));
         assert_eq!(mends.repair(&ill[1..]), None);
         assert_eq!(Config { repair: false, ..mends.clone() }.repair(&ill), None);
-        let (host, name) = (Canned::says(32, "", "mount: /var: can't find in /etc/fstab.\n"), NodeName("edge-01".into()));
-        let net = crate::drivers::net::fake::Canned { http: Err(Fault::new(FaultKind::Unable, "no")), tcp: Ok(()) };
-        let fault = mends.mend(&Probe::of(&name, Some(&host), &net), &repair).await.unwrap_err();
+        let sent = mended(&mends, &repair, 0, "").await.unwrap();
+        assert!(sent[0].contains("mount ") && sent[0].contains("/var/lib/it"), "{sent:?}");
+        let fault = mended(&mends, &repair, 32, "mount: /var: can't find in /etc/fstab.\n").await.unwrap_err();
         assert!(fault.to_string().contains("can't find in /etc/fstab"), "{fault}");
+        for forged in [json!(null), json!({ "targets": [] }), json!({ "targets": ["--all"] })] {
+            let fault = mended(&mends, &Repair { what: "x".into(), args: forged }, 0, "").await.unwrap_err();
+            assert_eq!(fault.kind, FaultKind::Invalid);
+        }
     }
     #[tokio::test]
-    async fn nonsense() {
+    async fn odd_lines_of_fstab() {
+        // No options, a slash at the end, a blank in the name, a bind mount, one that systemd mounts when it is used, and what is mounted over it.
+        let fstab = "/dev/sda1 / ext4\n/dev/sdb1 /srv/ xfs\nLABEL=my\\040data /mnt/my\\040data ext4 nofail 0 2\n/srv /export none bind,ro\n\
+            nas.example:/h /home nfs4 x-systemd.automount,_netdev 0 0\n";
+        let mounts = "/dev/sdb1 /srv xfs rw 0 0\n/dev/sdc1 /mnt/my\\040data ext4 rw 0 0\n/dev/sdb1 /export xfs ro 0 0\nsystemd-1 /home autofs rw 0 0\n";
+        let said = |mounts: &str| format!("{ROOT}{mounts}@@fstab\n{fstab}@@end\n");
+        well(of(&config(&[], true), 0, &said(mounts)).await);
+        assert_eq!(wrong(of(&config(&[], true), 0, &said("")).await).len(), 4);
+        let over = format!("{mounts}/dev/sdz1 /srv xfs ro 0 0\n");
+        assert_eq!(wrong(of(&config(&[], true), 0, &said(&over)).await), ["/srv: is mounted read-only"], "the last one is the one that is seen");
+    }
+    #[tokio::test]
+    async fn nonsense_and_a_missing_tool_are_never_healthy() {
         let garbage = [(0, ""), (0, "hello"), (0, "@@fstab\n@@end\n"), (0, ROOT), (1, ""), (0, "/dev/sda1 / ext4 rw 0 0\n@@fstab\n\n@@end\n")];
         never_silently_healthy(&config(&[], true), None, &garbage).await;
         for bad in [config(&["var"], false), config(&["/var/"], false), config(&[], false)] {

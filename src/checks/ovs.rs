@@ -2,11 +2,11 @@
 use super::{
     Check, Probe, Repair, Verdict,
     ovs_text::{self, Service},
+    tool::{self, Asked, Missing},
 };
 use crate::{
-    drivers::host::Host,
     kinds,
-    model::{Blocker, Command, Fault, FaultKind, NodeName, Output, Span},
+    model::{Blocker, Command, Fault, FaultKind, NodeName, Span},
 };
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -32,13 +32,6 @@ pub struct Config {
     pub missing: Missing,
     #[serde(default = "limit")]
     pub limit: Span,
-}
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Missing {
-    #[default]
-    Fail,
-    Skip,
 }
 fn limit() -> Span {
     Span::seconds(60)
@@ -80,7 +73,7 @@ const UNITS: &str = "LC_ALL=C; export LC_ALL; i=$(cat /proc/1/comm) || exit 9; e
 /// Without a terminal the newer ones print when they are interrupted, the oldest (`watch`) say that they need one.
 fn monitored(span: Span) -> String {
     let seconds = span.0.as_secs_f64();
-    format!("command -v ovs >/dev/null || exit 127; TERM=dumb timeout -s INT -k 5 {seconds} ovs monitor services </dev/null 2>&1; true")
+    format!("command -v ovs >/dev/null || absent; TERM=dumb timeout -s INT -k 5 {seconds} ovs monitor services </dev/null 2>&1; true")
 }
 
 #[async_trait]
@@ -90,24 +83,27 @@ impl Check for Config {
     }
 
     async fn look(&self, probe: &Probe<'_>) -> Result<Verdict, Fault> {
-        let host = super::ays::host(probe, "ovs")?;
-        let out = ask(probe.node, host, UNITS, self.limit).await?;
-        let (systemd, mut units) = ovs_text::units(&out.stdout).map_err(|why| unread(probe.node, "the list of services", &why))?;
+        let (systemd, mut units) = match tool::run(probe, "init system", UNITS, true, self.limit, Missing::Fail).await? {
+            Asked::Said(out) if out.status == 0 => ovs_text::units(&out.stdout).map_err(|why| unread(probe.node, "the list of services", &why))?,
+            Asked::Said(out) => return Err(tool::failed(probe, "the list of services", &out)),
+            Asked::Settled(verdict) => return Ok(verdict),
+        };
         if self.monitor {
-            let out = ask(probe.node, host, &monitored(self.monitor_for), self.limit).await?;
-            match out.status {
-                127 if units.is_empty() && self.missing == Missing::Skip => return Ok(Verdict::Healthy(json!({ "skipped": "no Open vStorage here" }))),
-                127 if units.is_empty() => return Err(Fault::new(FaultKind::Unable, format!("{}: there is no `ovs` on the host", probe.node))),
-                127 => {}
-                _ if needs_terminal(&out.stdout) => {}
-                _ => {
+            // With units and no command the init system alone is asked.
+            let missing = if units.is_empty() { self.missing } else { Missing::Skip };
+            match tool::run(probe, "ovs", &monitored(self.monitor_for), true, self.limit, missing).await? {
+                Asked::Settled(verdict) if units.is_empty() => return Ok(verdict),
+                Asked::Settled(_) => {}
+                Asked::Said(out) if out.status != 0 => return Err(tool::failed(probe, "ovs monitor services", &out)),
+                Asked::Said(out) if needs_terminal(&out.stdout) => {}
+                Asked::Said(out) => {
                     let seen = ovs_text::monitor(&out.stdout).map_err(|why| unread(probe.node, "ovs monitor services", &why))?;
                     add(&mut units, seen.not_running, false);
                     add(&mut units, seen.running, true);
                 }
             }
         } else if units.is_empty() && self.missing == Missing::Skip {
-            return Ok(Verdict::Healthy(json!({ "skipped": "no Open vStorage here" })));
+            return Ok(tool::skipped("Open vStorage"));
         }
         let mut wrong: Vec<Blocker> = units.iter().filter(|s| !s.runs).map(|s| Blocker::new(&s.name, &s.state)).collect();
         let runs = |name: &String| units.iter().any(|s| s.runs && (s.name == *name || s.name.split(' ').next() == Some(name)));
@@ -143,7 +139,7 @@ impl Check for Config {
     }
 
     async fn mend(&self, probe: &Probe<'_>, repair: &Repair) -> Result<(), Fault> {
-        let host = super::ays::host(probe, "ovs")?;
+        let host = tool::host(probe, "ovs")?;
         let names = |key: &str| serde_json::from_value::<Vec<String>>(repair.args[key].clone()).unwrap_or_default();
         let (upstart, systemd) = (names("upstart"), names("systemd"));
         if !upstart.iter().chain(&systemd).all(|n| is_name(n)) {
@@ -159,7 +155,7 @@ impl Check for Config {
             let units = systemd.join(" ");
             line += &format!("systemctl reset-failed {units} 2>/dev/null; systemctl --no-block start {units} || exit 1; ");
         }
-        let out = ask(probe.node, host, &format!("{line}true"), self.limit).await?;
+        let out = host.exec(&Command::as_root(&format!("{line}true"), self.limit)).await?;
         match out.status {
             0 => Ok(()),
             status => Err(Fault::new(FaultKind::Unable, format!("{}: `{}` ended with status {status}", probe.node, repair.what)).cause(out.stderr.trim())),
@@ -183,26 +179,14 @@ fn add(units: &mut Vec<Service>, said: Vec<Service>, runs: bool) {
     }
 }
 
-async fn ask(node: &NodeName, host: &dyn Host, line: &str, limit: Span) -> Result<Output, Fault> {
-    let out = host.exec(&Command::as_root(line, limit)).await?;
-    if out.dropped > 0 {
-        return Err(Fault::new(FaultKind::Invalid, format!("{node}: the host said more than is read: {} bytes were dropped", out.dropped)));
-    }
-    Ok(out)
-}
-
 fn unread(node: &NodeName, what: &str, why: &str) -> Fault {
     Fault::new(FaultKind::Invalid, format!("{node}: {what} cannot be read")).cause(why)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::drivers::{
-        host::fake::{Canned, Sh},
-        net,
-    };
-    use std::os::unix::fs::PermissionsExt;
+    use super::{super::tool::test::*, *};
+    use crate::drivers::{host::fake::Canned, net};
 
     fn config() -> Config {
         Config {
@@ -218,25 +202,38 @@ mod tests {
 
     /// A host with these tools: really run by `sh`, the monitor never ends by itself.
     async fn on(init: &str, units: &str, monitor: &str) -> Result<Verdict, Fault> {
-        let dir = tempfile::tempdir().unwrap();
-        let tool = |name: &str, text: &str| {
-            let path = dir.path().join(name);
-            std::fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
-            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
-        };
-        tool("cat", &format!("echo {init}"));
-        tool("initctl", &format!("printf '{units}'"));
-        tool(
-            "systemctl",
-            &format!(
-                "case $1 in list-unit-files) echo 'ovs-workers.service enabled'; echo 'ovs-webapp-api.service enabled' ;; *) printf '{units}' | sed -n \"s/^$2 //p\" ;; esac"
-            ),
+        asked(&config(), init, units, monitor).await
+    }
+    async fn asked(check: &Config, init: &str, units: &str, monitor: &str) -> Result<Verdict, Fault> {
+        let cat = format!("echo {init}");
+        let initctl = format!("printf '{units}'");
+        let systemctl = format!(
+            "case $1 in list-unit-files) echo 'ovs-workers.service enabled'; echo 'ovs-webapp-api.service enabled' ;; *) printf '{units}' | sed -n \"s/^$2 //p\" ;; esac"
         );
+        let ovs = format!("trap 'printf \"{monitor}\"; exit 0' INT; while :; do sleep 0.1; done");
+        let mut tools = vec![("cat", cat.as_str()), ("initctl", &initctl), ("systemctl", &systemctl)];
         if !monitor.is_empty() {
-            tool("ovs", &format!("trap 'printf \"{monitor}\"; exit 0' INT; while :; do sleep 0.1; done"));
+            tools.push(("ovs", &ovs));
         }
-        let host = Sh { path: format!("{}:/usr/bin:/bin", dir.path().display()) };
-        config().look(&Probe::of(&NodeName("cpu-01".into()), Some(&host), &NET())).await
+        Tools::new(&tools).look(check).await
+    }
+    #[tokio::test]
+    async fn nonsense_and_a_missing_tool_are_never_healthy() {
+        let fails = Config { monitor: false, ..config() };
+        assert_eq!(look(&config(), None).await.unwrap_err().kind, FaultKind::Unable, "no host");
+        let silent = Canned::answers(Err(Fault::new(FaultKind::Unknown, "no answer")));
+        assert_eq!(look(&config(), Some(&silent)).await.unwrap_err().kind, FaultKind::Unknown);
+        for (status, said) in [(0, ""), (0, "hello\n"), (0, "init=systemd\n"), (0, "init=init\novs-a start/run"), (127, ""), (1, "init=init\nend\n"), (9, "")] {
+            for check in [&fails, &Config { missing: Missing::Skip, ..fails.clone() }] {
+                assert!(of(check, status, said).await.is_err(), "{status} {said}");
+            }
+        }
+        let skips = Config { missing: Missing::Skip, ..config() };
+        assert!(well(asked(&skips, "init", "", "").await)["skipped"].is_string());
+        assert!(well(asked(&Config { monitor: false, ..skips.clone() }, "init", "", "").await)["skipped"].is_string());
+        assert_eq!(wrong(asked(&fails, "init", "", "").await), ["Open vStorage: runs no service at all"]);
+        // Skipped is only where there is nothing of it: a unit that has failed is not passed over.
+        assert_eq!(wrong(asked(&skips, "init", "ovs-workers stop/waiting\\n", "").await), ["ovs-workers: stop/waiting"]);
     }
     const WELL: &str = "OVS running processes\\n====\\novs-workers start/running\\n\\nOVS non-running processes\\n====\\n";
 

@@ -1,14 +1,12 @@
 //! Check `prometheus`: a query gives what is wanted.
-use super::{Check, Probe, Verdict, http};
+use super::{Check, Probe, Verdict, http, tool};
 use crate::{
-    drivers::net::HttpAsk,
     kinds,
-    model::{Blocker, Fault, FaultKind, Span},
+    model::{Blocker, Fault, Span},
 };
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -43,6 +41,9 @@ impl kinds::Config<dyn Check> for Config {
         match () {
             _ if self.query.trim().is_empty() => Err("`query` is empty".into()),
             _ if self.empty == (self.min.is_some() || self.max.is_some()) => Err("say what is healthy: `empty = true`, or `min` and `max`".into()),
+            // NaN is a number in TOML, and every value is within it.
+            _ if [self.min, self.max].into_iter().flatten().any(f64::is_nan) => Err("`min` and `max` are numbers".into()),
+            _ if self.min.zip(self.max).is_some_and(|(min, max)| min > max) => Err("`min` is above `max`: nothing could be healthy".into()),
             _ if self.limit.0.is_zero() => Err("`limit` must be longer than nothing".into()),
             _ => Ok(()),
         }
@@ -59,29 +60,29 @@ impl Check for Config {
     }
     async fn look(&self, probe: &Probe<'_>) -> Result<Verdict, Fault> {
         let url = format!("{}/api/v1/query?query={}", self.url.trim_end_matches('/'), http::encoded(&self.query));
-        let ask = HttpAsk { url, limit: self.limit, insecure: self.insecure, headers: BTreeMap::new() };
-        let seen = probe.net.http(&ask).await?;
-        let odd = |why: String| Fault::new(FaultKind::Invalid, format!("Prometheus at {}: {why}", self.url));
-        let answer: Value =
-            serde_json::from_str(&seen.body).map_err(|_| odd(format!("answered {} with what is no JSON, or more than is read", seen.status)))?;
+        let who = format!("Prometheus at {}", self.url);
+        let odd = |why: String| http::odd(&who, why);
+        let (status, answer) = http::json(probe, &who, url, self.insecure, self.limit).await?;
         if answer["status"] != "success" {
-            return Err(odd(format!("answered {}: {}", seen.status, answer["error"].as_str().unwrap_or("no success"))));
+            return Err(odd(format!("answered {status}: {}", answer["error"].as_str().unwrap_or("no success"))));
+        }
+        // Thanos and others answer with what they could reach, and warn: what they did not reach is not nothing.
+        if let Some(warning) = answer["warnings"].as_array().and_then(|w| w.first()) {
+            return Err(odd(format!("answered in part: {}", warning.as_str().unwrap_or("a warning"))));
         }
         let samples = samples(&answer["data"]).ok_or_else(|| odd("its answer makes no sense".into()))?;
         let bad = |value: f64| value.is_nan() || self.min.is_some_and(|m| value < m) || self.max.is_some_and(|m| value > m);
         let wrong: Vec<Blocker> = match (self.empty, samples.is_empty()) {
             (true, true) => vec![],
-            (true, false) => samples.iter().take(8).map(|(name, value)| Blocker::new(name.clone(), format!("`{}` finds it, at {value}", self.query))).collect(),
+            (true, false) => samples.iter().map(|(name, value)| Blocker::new(name.clone(), format!("`{}` finds it, at {value}", self.query))).collect(),
             // Nothing found: the exporter may be down, which is not health.
             (false, true) => vec![Blocker::new(self.query.clone(), "finds nothing")],
-            (false, false) => samples
-                .iter()
-                .filter(|(_, v)| bad(*v))
-                .take(8)
-                .map(|(name, v)| Blocker::new(name.clone(), format!("is {v}, wanted {}", self.wanted())))
-                .collect(),
+            (false, false) => {
+                let wrong = samples.iter().filter(|(_, v)| bad(*v));
+                wrong.map(|(name, v)| Blocker::new(name.clone(), format!("is {v}, wanted {}", self.wanted()))).collect()
+            }
         };
-        Ok(if wrong.is_empty() { Verdict::Healthy(json!({ "query": self.query, "samples": samples.len() })) } else { Verdict::Unhealthy(wrong) })
+        Ok(tool::verdict(tool::few(wrong, "Prometheus"), json!({ "query": self.query, "samples": samples.len() })))
     }
 }
 impl Config {
@@ -111,7 +112,7 @@ mod tests {
     use crate::{
         drivers::net::{HttpSeen, fake::Canned},
         kinds::Config as _,
-        model::NodeName,
+        model::{FaultKind, NodeName},
     };
 
     fn config(empty: bool, min: Option<f64>) -> Config {
@@ -130,14 +131,31 @@ mod tests {
         assert_eq!(wrong(of(&config(true, None), ONE).await), ["instance=edge-01: `up == 0` finds it, at 0"]);
         assert_eq!(wrong(of(&config(false, Some(1.0)), ONE).await), ["instance=edge-01: is 0, wanted at least 1"]);
         well(of(&config(false, Some(1.0)), &ONE.replace("\"0\"", "\"1\"")).await);
+        let notes = ONE.replace("\"0\"", "\"1\"").replace("\"data\"", "\"infos\":[\"metric might not be a counter\"],\"data\"");
+        well(of(&config(false, Some(1.0)), &notes).await);
+        let most = Config { max: Some(2.0), ..config(false, None) };
+        well(of(&most, r#"{"status":"success","data":{"resultType":"scalar","result":[1763737415.1,"2"]}}"#).await);
+        assert_eq!(wrong(of(&most, &ONE.replace("\"0\"", "\"+Inf\"")).await), ["instance=edge-01: is inf, wanted at most 2"]);
+        let many = format!(r#"{{"status":"success","data":{{"resultType":"vector","result":[{}]}}}}"#, vec![r#"{"metric":{},"value":[1,"0"]}"#; 20].join(","));
+        assert_eq!(wrong(of(&config(true, None), &many).await).last().unwrap(), "Prometheus: and 12 more");
         assert_eq!(wrong(of(&config(false, Some(1.0)), NONE).await), ["up == 0: finds nothing"]);
         assert_eq!(wrong(of(&config(false, Some(1.0)), &ONE.replace("\"0\"", "\"NaN\"")).await).len(), 1);
     }
     #[tokio::test]
     async fn nonsense_is_never_healthy() {
-        for body in
-            ["", "<html>", "{}", r#"{"status":"error","error":"parse error"}"#, &ONE.replace("vector", "matrix"), &ONE.replace("\"0\"", "{}"), &ONE[..40]]
-        {
+        for body in [
+            "",
+            "<html>",
+            "{}",
+            r#"{"status":"error","error":"parse error"}"#,
+            &ONE.replace("vector", "matrix"),
+            &ONE.replace("\"0\"", "{}"),
+            &ONE[..40],
+            r#"{"status":"success","warnings":["No StoreAPIs matched for this query"],"data":{"resultType":"vector","result":[]}}"#,
+            r#"{"status":"success","data":{"resultType":"string","result":[1.0,"x"]}}"#,
+            r#"{"status":"success","data":{"resultType":"vector","result":null}}"#,
+            &ONE.replace("value\"", "histogram\""),
+        ] {
             assert_eq!(of(&config(true, None), body).await.unwrap_err().kind, FaultKind::Invalid, "{body}");
         }
         let down = Canned { http: Err(Fault::new(FaultKind::Unreachable, "refused")), tcp: Ok(()) };
@@ -145,7 +163,8 @@ mod tests {
     }
     #[test]
     fn senseless_settings_are_refused() {
-        for bad in [config(true, Some(1.0)), config(false, None), Config { url: "prometheus".into(), ..config(true, None) }] {
+        let (above, nan) = (Config { max: Some(0.0), ..config(false, Some(1.0)) }, config(false, Some(f64::NAN)));
+        for bad in [above, nan, config(true, Some(1.0)), config(false, None), Config { url: "prometheus".into(), ..config(true, None) }] {
             assert!(bad.validate().is_err(), "{bad:?}");
         }
     }

@@ -1,5 +1,8 @@
 //! Check `redfish-health`: the BMC calls the machine well, and its log has nothing new since the picture before the reset.
-use super::{Check, Probe, Verdict, tool::Missing};
+use super::{
+    Check, Probe, Verdict,
+    tool::{self, Missing},
+};
 use crate::{
     kinds,
     model::{Blocker, Fault, FaultKind},
@@ -56,6 +59,11 @@ impl Check for Config {
             Some(rollup) => wrong.push(Blocker::new("BMC", format!("calls the machine {rollup}{}", list(&health.not_ok)))),
             None => wrong.push(Blocker::new("BMC", "does not say whether the machine is well")),
         }
+        // A roll-up that is well above a part that is not.
+        if wrong.is_empty() {
+            let ill = health.not_ok.iter().filter(|part| !good(part.rsplit(": ").next().unwrap_or_default()));
+            wrong.extend(ill.map(|part| Blocker::new("BMC", format!("calls the machine well, and {part}"))));
+        }
         if self.log {
             let mark = probe.past.and_then(|p| p.evidence.get("baseline")).and_then(|b| b["log"].as_str());
             let Some(mark) = mark else {
@@ -63,11 +71,11 @@ impl Check for Config {
                 return Err(Fault::new(FaultKind::Unable, what).next("put a `baseline` step first in the playbook, or take `log` out of the check"));
             };
             let new = bmc.log_since((!mark.is_empty()).then_some(mark)).await?;
-            let bad = new.iter().filter(|e| !["OK", "Ok", "ok", "Informational", "Info", ""].contains(&e.severity.as_str()));
+            let bad = new.iter().filter(|e| !["OK", "Ok", "ok", "Informational", "Info"].contains(&e.severity.as_str()));
             wrong
                 .extend(bad.map(|e| Blocker::new(format!("BMC log {}", e.id), format!("{}: {}", e.severity, e.message.chars().take(200).collect::<String>()))));
         }
-        Ok(if wrong.is_empty() { Verdict::Healthy(json!({ "rollup": health.rollup })) } else { Verdict::Unhealthy(wrong) })
+        Ok(tool::verdict(tool::few(wrong, "BMC"), json!({ "rollup": health.rollup })))
     }
 }
 
@@ -131,12 +139,23 @@ mod tests {
         well(look(&Config { worst: "Warning".into(), ..strict.clone() }, Some(&ill), None).await);
         assert_eq!(wrong(look(&strict, Some(&says(None, &[])), None).await), ["BMC: does not say whether the machine is well"]);
         assert_eq!(wrong(look(&strict, Some(&says(Some("ok??"), &[])), None).await).len(), 1, "garbage is not OK");
+        let torn = says(Some("OK"), &["MemorySummary: Warning", "Fan 3: Critical"]);
+        let both = ["BMC: calls the machine well, and MemorySummary: Warning", "BMC: calls the machine well, and Fan 3: Critical"];
+        assert_eq!(wrong(look(&strict, Some(&torn), None).await), both);
+        assert_eq!(wrong(look(&Config { worst: "Warning".into(), ..strict.clone() }, Some(&torn), None).await), both[1..]);
     }
     #[tokio::test]
     async fn new_entries_of_the_log() {
         let entry = |id: &str, severity: &str| LogEntry { id: id.into(), at: None, severity: severity.into(), message: "Uncorrectable ECC, DIMM A3".into() };
-        let fake = Fake(says(Some("OK"), &[]).0, vec![entry("42", "OK"), entry("43", "Critical")]);
-        assert_eq!(wrong(look(&config(true, Missing::Fail), Some(&fake), Some("41")).await), ["BMC log 43: Critical: Uncorrectable ECC, DIMM A3"]);
+        let fake = Fake(says(Some("OK"), &[]).0, vec![entry("42", "OK"), entry("43", "Critical"), entry("44", "unknown"), entry("45", "")]);
+        let told = wrong(look(&config(true, Missing::Fail), Some(&fake), Some("41")).await);
+        assert_eq!(
+            (told.len(), told[0].as_str()),
+            (3, "BMC log 43: Critical: Uncorrectable ECC, DIMM A3"),
+            "one that does not say how bad it is counts: {told:?}"
+        );
+        let quiet = Fake(says(Some("OK"), &[]).0, vec![entry("42", "OK"), entry("43", "Informational")]);
+        well(look(&config(true, Missing::Fail), Some(&quiet), Some("41")).await);
         assert_eq!(look(&config(true, Missing::Fail), Some(&fake), None).await.unwrap_err().kind, FaultKind::Unable, "no mark, no answer");
     }
     #[tokio::test]

@@ -82,26 +82,31 @@ impl Check for Config {
             return Err(Fault::new(FaultKind::Unable, format!("{}: smartctl finds no disk", probe.node))
                 .next("name them in `devices`; behind a RAID controller each needs its own"));
         }
-        Ok(if wrong.is_empty() { Verdict::Healthy(json!({ "disks": seen })) } else { Verdict::Unhealthy(wrong) })
+        Ok(tool::verdict(wrong, json!({ "disks": seen })))
     }
 }
 
 fn judge(said: &str, most_used: u32) -> Vec<String> {
     let value = |key: &str| said.lines().find_map(|l| l.trim().strip_prefix(key)).map(|v| v.trim_start_matches([':', ' ', '=']).trim());
     let health = value("SMART overall-health self-assessment test result").or(value("SMART Health Status"));
-    let status: u32 = value("@=").and_then(|s| s.parse().ok()).unwrap_or(u32::MAX);
+    let ended: Option<u32> = value("@=").and_then(|s| s.parse().ok());
     let mut wrong = Vec::new();
     match health {
         Some("PASSED" | "OK") => {}
         Some(other) => wrong.push(format!("says {other}")),
         None => wrong.push(format!(
-            "does not say whether it is healthy (smartctl ended with {status}): {}",
+            "does not say whether it is healthy (smartctl ended with {}): {}",
+            ended.map_or_else(|| "no status".to_owned(), |status| status.to_string()),
             tool::last_line(said.split("@=").next().unwrap_or_default())
         )),
     }
-    // smartctl(8): bit 3 disk failing, bit 4 prefail attributes at their threshold now.
-    if health.is_some() && status != u32::MAX && status & 0b1_1000 != 0 && wrong.is_empty() {
-        wrong.push("an attribute is at its threshold".to_owned());
+    // smartctl(8): bit 0 or 1 it was not asked at all, bit 3 disk failing, bit 4 prefail attributes at their threshold now.
+    match ended {
+        _ if !wrong.is_empty() => {}
+        None => wrong.push("its answer broke off".to_owned()),
+        Some(status) if status & 0b11 != 0 => wrong.push(format!("could not be asked: smartctl ended with {status}")),
+        Some(status) if status & 0b1_1000 != 0 => wrong.push("an attribute is at its threshold".to_owned()),
+        Some(_) => {}
     }
     if let Some(warning) = value("Critical Warning").filter(|w| *w != "0x00") {
         wrong.push(format!("critical warning {warning}"));
@@ -121,30 +126,71 @@ mod tests {
     fn config(missing: Missing) -> Config {
         Config { devices: vec![], used: 90, missing, limit: limit() }
     }
-    // smartctl 7.3, Debian 12; shortened.
+    // In the form of smartctl 6.6 to 7.4, shortened.
     const SATA: &str = "@@/dev/sda -d sat \nsmartctl 7.3 2022-02-28 r5338 [x86_64-linux-6.1.0-18-amd64] (local build)\n\n=== START OF READ SMART DATA SECTION ===\n\
         SMART overall-health self-assessment test result: PASSED\n\nID# ATTRIBUTE_NAME          FLAG     VALUE WORST THRESH TYPE      UPDATED  WHEN_FAILED RAW_VALUE\n\
         \x20 5 Reallocated_Sector_Ct   0x0033   100   100   010    Pre-fail  Always       -       0\n@=0\n";
     const NVME: &str = "@@/dev/nvme0 -d nvme \n=== START OF SMART DATA SECTION ===\nSMART overall-health self-assessment test result: PASSED\n\n\
         SMART/Health Information (NVMe Log 0x02)\nCritical Warning:                   0x00\nAvailable Spare:                    100%\nPercentage Used:                    3%\n@=0\n";
-    const SAS: &str = "@@/dev/sdb -d scsi \nSMART Health Status: OK\n@=0\n";
+    const SAS: &str = "@@/dev/sdb -d scsi \n=== START OF READ SMART DATA SECTION ===\nSMART Health Status: OK\n\nCurrent Drive Temperature:     31 C\n\
+        Elements in grown defect list: 0\n@=0\n";
+    const RAID: &str = "@@/dev/bus/0 -d megaraid,8 \n=== START OF READ SMART DATA SECTION ===\nSMART Health Status: OK\n@=0\n";
 
     #[tokio::test]
-    async fn disks_are_well_or_named() {
-        let all = format!("{SATA}{NVME}{SAS}@@end\n");
-        assert_eq!(well(of(&config(Missing::Fail), 0, &all).await)["disks"].as_array().unwrap().len(), 3);
-        let failing = all.replacen("result: PASSED", "result: FAILED!", 1).replacen("@=0", "@=8", 1);
-        assert_eq!(wrong(of(&config(Missing::Fail), 0, &failing).await), ["/dev/sda -d sat: says FAILED!"]);
-        assert_eq!(wrong(of(&config(Missing::Fail), 0, &all.replacen("@=0", "@=16", 1)).await), ["/dev/sda -d sat: an attribute is at its threshold"]);
-        assert_eq!(wrong(of(&config(Missing::Fail), 0, &all.replace("0x00", "0x04")).await), ["/dev/nvme0 -d nvme: critical warning 0x04"]);
-        assert_eq!(wrong(of(&config(Missing::Fail), 0, &all.replace("3%", "97%")).await), ["/dev/nvme0 -d nvme: 97 % of its life is used, at most 90 %"]);
-        let dead = "@@/dev/sdc \nSmartctl open device: /dev/sdc failed: No such device\n@=2\n@@end\n";
-        assert!(
-            wrong(of(&config(Missing::Fail), 0, dead).await)[0].contains("does not say whether it is healthy (smartctl ended with 2): Smartctl open device")
-        );
+    async fn disks_of_every_kind_are_healthy() {
+        let all = format!("{SATA}{NVME}{SAS}{RAID}@@end\n");
+        assert_eq!(well(of(&config(Missing::Fail), 0, &all).await)["disks"].as_array().unwrap().len(), 4);
+        // An attribute that was low once (bit 5), an old error in the log (bit 6), a self-test that failed (bit 7) and one of SMART's commands (bit 2): it still says PASSED.
+        well(of(&config(Missing::Fail), 0, &all.replacen("@=0", "@=228", 1)).await);
     }
     #[tokio::test]
-    async fn nonsense() {
+    async fn each_ill_disk_is_named() {
+        let all = format!("{SATA}{NVME}{SAS}{RAID}@@end\n");
+        for (from, to, said) in [
+            ("result: PASSED", "result: FAILED!\nDrive failure expected in less than 24 hours. SAVE ALL DATA.", "/dev/sda -d sat: says FAILED!"),
+            ("result: PASSED", "result: UNKNOWN!", "/dev/sda -d sat: says UNKNOWN!"),
+            ("@=0", "@=16", "/dev/sda -d sat: an attribute is at its threshold"),
+            ("@=0", "@=8", "/dev/sda -d sat: an attribute is at its threshold"),
+            ("@=0", "@=2", "/dev/sda -d sat: could not be asked: smartctl ended with 2"),
+            ("@=0\n", "", "/dev/sda -d sat: its answer broke off"),
+            ("Warning:                   0x00", "Warning:                   0x04", "/dev/nvme0 -d nvme: critical warning 0x04"),
+            ("3%", "97%", "/dev/nvme0 -d nvme: 97 % of its life is used, at most 90 %"),
+            (
+                "Status: OK",
+                "Status: FAILURE PREDICTION THRESHOLD EXCEEDED [asc=5d, ascq=0]",
+                "/dev/sdb -d scsi: says FAILURE PREDICTION THRESHOLD EXCEEDED [asc=5d, ascq=0]",
+            ),
+        ] {
+            assert_eq!(wrong(of(&config(Missing::Fail), 0, &all.replacen(from, to, 1)).await), [said]);
+        }
+        for (text, said) in [
+            ("Smartctl open device: /dev/sdc failed: No such device\n@=2", "(smartctl ended with 2): Smartctl open device: /dev/sdc failed"),
+            ("SMART Disabled. Use option -s with argument 'on' to enable it.\n@=4", "(smartctl ended with 4): SMART Disabled"),
+            ("/dev/sdc: Unknown USB bridge [0x0781:0x5581 (0x100)]\n@=1", "(smartctl ended with 1): /dev/sdc: Unknown USB bridge"),
+            ("%$&/", "(smartctl ended with no status): %$&/"),
+        ] {
+            let named = wrong(of(&config(Missing::Fail), 0, &format!("@@/dev/sdc \n{text}\n@@end\n")).await);
+            assert!(named[0].starts_with("/dev/sdc: does not say whether it is healthy") && named[0].contains(said), "{named:?}");
+        }
+    }
+    /// The loop over the disks as `sh` runs it: kinds and comments of `--scan`, the status of each, none found.
+    #[tokio::test]
+    async fn the_line_that_is_sent() {
+        let found = "/dev/sda -d sat # /dev/sda [SAT], ATA device\n/dev/bus/0 -d megaraid,8 # /dev/bus/0 [megaraid_disk_08], SCSI device\n";
+        let script = |scan: &str| {
+            format!(
+                "case \"$*\" in --scan) printf '{scan}' ;; '-H -A -d sat /dev/sda') echo 'SMART overall-health self-assessment test result: PASSED'; exit 64 ;; \
+                '-H -A /dev/sdz') echo 'SMART Health Status: OK' ;; '-H -A -d megaraid,8 /dev/bus/0') echo 'SMART Health Status: BAD' ;; *) echo \"$*?\"; exit 1 ;; esac"
+            )
+        };
+        let host = Tools::new(&[("smartctl", &script(found))]);
+        assert_eq!(wrong(host.look(&config(Missing::Fail)).await), ["/dev/bus/0 -d megaraid,8: says BAD"]);
+        well(host.look(&Config { devices: vec!["/dev/sdz".into()], ..config(Missing::Fail) }).await);
+        let none = Tools::new(&[("smartctl", &script(""))]).look(&config(Missing::Skip)).await.unwrap_err();
+        assert!(none.to_string().contains("smartctl finds no disk"), "{none}");
+    }
+    #[tokio::test]
+    async fn nonsense_and_a_missing_tool_are_never_healthy() {
         never_silently_healthy(
             &config(Missing::Fail),
             Some(&config(Missing::Skip)),

@@ -85,10 +85,12 @@ impl Check for Config {
             }
         }
         if self.no_failed {
-            let out = self.ask(probe.node, host, "systemctl list-units --state=failed --no-legend --plain --no-pager".to_owned()).await?;
-            // Older versions put a bullet before the name in spite of `--plain`.
-            let failed = out.stdout.lines().filter_map(|l| l.trim_start_matches(['●', '*', ' ']).split_whitespace().next());
-            blockers.extend(failed.filter(|unit| !self.active.iter().any(|a| named(a, unit))).map(|unit| Blocker::new(unit, "failed")));
+            // An empty list is what healthy looks like: the manager's own count proves that it was asked.
+            let line = "systemctl list-units --state=failed --no-legend --plain --no-pager && systemctl show -p NFailedUnits";
+            let out = self.ask(probe.node, host, line.to_owned()).await?;
+            let failed = failed_in(&out.stdout)
+                .map_err(|why| Fault::new(FaultKind::Invalid, format!("{}: the list of failed units: {why}", probe.node)).cause(first_line(&out.stdout)))?;
+            blockers.extend(failed.into_iter().filter(|unit| !self.active.iter().any(|a| named(a, unit))).map(|unit| Blocker::new(unit, "failed")));
         }
         if blockers.is_empty() {
             let active: Vec<_> = states.iter().map(|s| json!({ "unit": s.id, "state": format!("{} ({})", s.active, s.sub) })).collect();
@@ -139,6 +141,17 @@ impl Config {
     }
 }
 
+/// `backup.timer loaded failed failed Backup`, and at the end `NFailedUnits=1`.
+fn failed_in(text: &str) -> Result<Vec<&str>, String> {
+    let (list, count) = text.trim_end().rsplit_once("NFailedUnits=").ok_or("it has no end")?;
+    let count: usize = count.parse().map_err(|_| format!("`{}` is no number of units", count.chars().take(20).collect::<String>()))?;
+    // Older versions put a bullet before the name in spite of `--plain`.
+    let lines = list.lines().map(|l| l.trim_start_matches(['●', '*', '×', ' '])).filter(|l| !l.trim().is_empty());
+    let failed: Option<Vec<&str>> = lines.map(|l| l.split_whitespace().next().filter(|unit| is_unit(unit) && unit.contains('.'))).collect();
+    let failed = failed.ok_or("a line of it names no unit")?;
+    // A unit may fail, or recover, between the two questions; none of several is no such case.
+    if failed.is_empty() && count > 0 { Err(format!("it is empty, and {count} have failed")) } else { Ok(failed) }
+}
 fn named(wanted: &str, unit: &str) -> bool {
     unit == wanted || unit.strip_suffix(".service") == Some(wanted)
 }
@@ -244,10 +257,18 @@ mod tests {
     #[tokio::test]
     async fn no_failed_names_the_failed_ones() {
         let config = Config { active: vec![], no_failed: true, repair: false, limit: limit() };
-        assert!(matches!(look(&config, Some(&Canned::says(0, "", ""))).await, Ok(Verdict::Healthy(_))));
-        let failed = Canned::says(0, "● nfs-mount.service loaded failed failed NFS\nbackup.timer loaded failed failed Backup\n", "");
-        let named = vec![Blocker::new("nfs-mount.service", "failed"), Blocker::new("backup.timer", "failed")];
+        assert!(matches!(look(&config, Some(&Canned::says(0, "NFailedUnits=0\n", ""))).await, Ok(Verdict::Healthy(_))));
+        let failed = Canned::says(
+            0,
+            "● nfs-mount.service loaded failed failed NFS\n× a.mount loaded failed failed A\nbackup.timer loaded failed failed Backup\nNFailedUnits=3\n",
+            "",
+        );
+        let named = ["nfs-mount.service", "a.mount", "backup.timer"].map(|unit| Blocker::new(unit, "failed")).to_vec();
         assert_eq!(look(&config, Some(&failed)).await, Ok(Verdict::Unhealthy(named)));
+        for garbage in ["", "hello\n", "hello world\nNFailedUnits=1\n", "NFailedUnits=\n", "NFailedUnits=2\n", "a.service loaded failed\nNFailedUnits=x\n"] {
+            let fault = look(&config, Some(&Canned::says(0, garbage, ""))).await.unwrap_err();
+            assert_eq!(fault.kind, FaultKind::Invalid, "{garbage:?}");
+        }
     }
 
     #[tokio::test]

@@ -198,7 +198,7 @@ pub fn files(dir: &Path) -> io::Result<()> {
     let serve = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
     let shipped = format!(
         "# Written by the lab for its simulated machines: BIOS 1.0.0 to 2.0.0.\ndescription = \"Firmware of the simulated rack\"\n\n[due]\nany = [\"firmware-below\"]\n\n\
-         [[steps]]\nevacuate = {{}}\n\n[[steps]]\nfirmware = {{ serve = \"{serve}\", targets = [\n    {{ model = \"Simulated machine\", id = \"BIOS\", version = \"2.0.0\", \
+         [[steps]]\nbaseline = {{ expect = [\"firmware:BIOS\"] }}\n\n[[steps]]\nevacuate = {{}}\n\n[[steps]]\nfirmware = {{ serve = \"{serve}\", targets = [\n    {{ model = \"Simulated machine\", id = \"BIOS\", version = \"2.0.0\", \
          image = {{ file = \"{}\" }}, sha256 = \"{digest}\" }},\n] }}\n\n[[steps]]\nreset = {{ how = \"power-cycle\", then = \"force\" }}\ntimeout = \"90m\"\n\n\
          [[steps]]\nverify = {{ hold_for = \"60s\" }}\ntimeout = \"45m\"\n\n[[steps]]\nenable = {{}}\n\n[[steps]]\nsettle = {{}}\n",
         path.display()

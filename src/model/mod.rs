@@ -16,6 +16,7 @@ pub mod marks;
 mod name;
 mod node_view;
 pub mod picture;
+mod picture_words;
 mod policy;
 mod proof;
 mod relax;

@@ -1,6 +1,13 @@
 //! What a machine has and runs, as items with facts: taken before it is touched, compared after. Pure.
+use super::{
+    compare_versions,
+    picture_words::{gib, told, two, words},
+};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    cmp::Ordering,
+    collections::{BTreeMap, BTreeSet},
+};
 
 /// `speed` → `25000`. What an item says of itself, in the words of the tool that said it.
 pub type Facts = BTreeMap<String, String>;
@@ -18,6 +25,10 @@ impl Picture {
     pub fn put(&mut self, category: &str, name: &str, facts: &[(&str, &str)]) {
         let facts = facts.iter().filter(|(_, v)| !v.is_empty()).map(|(k, v)| (k.to_string(), clean(v))).collect();
         self.items.insert(format!("{category}:{}", clean(name)), facts);
+    }
+    /// One fact more of an item, which need not be there yet.
+    pub fn add(&mut self, category: &str, name: &str, key: &str, value: &str) {
+        self.items.entry(format!("{category}:{}", clean(name))).or_default().insert(key.to_owned(), clean(value));
     }
     pub fn of<'a>(&'a self, category: &'a str) -> impl Iterator<Item = (&'a str, &'a Facts)> {
         self.items.iter().filter_map(move |(id, facts)| Some((id.strip_prefix(category)?.strip_prefix(':')?, facts)))
@@ -100,19 +111,19 @@ pub fn diff(before: &Picture, after: &Picture, rules: &Rules, accepted: &[String
     let any = |list: &[String], id: &str| list.iter().any(|p| matches(p, id));
     let mut found = Vec::new();
     let mut say = |item: &str, level: Level, line: String| {
-        let meant = any(&rules.expect, item) || any(accepted, item);
-        let level = if meant && level.holds() { Level::Expected } else { level };
+        let level = if any(&rules.expect, item) || any(accepted, item) { Level::Expected } else { level };
         found.push(Difference { item: item.to_owned(), level, line });
     };
     let ignored = |id: &str| any(&rules.ignore, id);
+    let renamed = renamed(before, after);
     let ids: BTreeSet<&String> = before.items.keys().chain(after.items.keys()).collect();
-    for id in ids.into_iter().filter(|id| !ignored(id)) {
+    for id in ids.into_iter().filter(|id| !ignored(id) && !renamed.values().any(|new| new == id)) {
         let (category, name) = id.split_once(':').unwrap_or((id, ""));
         // What was never read cannot have been lost, and what cannot be read now is said once, below.
         if before.unread.contains_key(category) || after.unread.contains_key(category) {
             continue;
         }
-        match (before.items.get(id), after.items.get(id)) {
+        match (before.items.get(id), after.items.get(renamed.get(id).copied().unwrap_or(id))) {
             (Some(was), Some(is)) if was != is => changed(category, name, was, is).into_iter().for_each(|(level, line)| {
                 // New firmware changes attributes; where they are meant to stay, the playbook says so.
                 let level = if category == "bios" && any(&rules.strict, id) { Level::Degraded } else { level };
@@ -142,11 +153,23 @@ pub fn diff(before: &Picture, after: &Picture, rules: &Rules, accepted: &[String
     found
 }
 
-fn fact<'a>(facts: &'a Facts, key: &str) -> &'a str {
+pub fn fact<'a>(facts: &'a Facts, key: &str) -> &'a str {
     facts.get(key).map_or("", String::as_str)
 }
 fn number(facts: &Facts, key: &str) -> Option<u64> {
     facts.get(key)?.parse().ok()
+}
+
+/// Some BMCs give a component another id with each version: known by its name, where that is one component's alone.
+fn renamed<'a>(before: &'a Picture, after: &'a Picture) -> BTreeMap<&'a String, &'a String> {
+    let only = |of: &'a Picture, other: &Picture| -> Vec<(&'a String, &'a str)> {
+        let firmware = of.items.iter().filter(|(id, _)| id.starts_with("firmware:") && !other.items.contains_key(*id));
+        firmware.map(|(id, facts)| (id, fact(facts, "name"))).filter(|(_, name)| !name.is_empty()).collect()
+    };
+    let (gone, new) = (only(before, after), only(after, before));
+    let alone = |list: &[(&String, &str)], name: &str| list.iter().filter(|(_, n)| *n == name).count() == 1;
+    let pairs = gone.iter().filter(|(_, name)| alone(&gone, name) && alone(&new, name));
+    pairs.filter_map(|(id, name)| new.iter().find(|(_, n)| n == name).map(|(to, _)| (*id, *to))).collect()
 }
 
 /// How bad it is that an item is gone.
@@ -211,11 +234,22 @@ fn changed(category: &str, name: &str, was: &Facts, is: &Facts) -> Vec<(Level, S
         "memory" if number(was, "kib").zip(number(is, "kib")).is_some_and(|(was, is)| is < was - was / 100) => {
             worse("kib", format!("{what}: {}, was {}", gib(b("kib")), gib(a("kib"))));
         }
-        "dimm" if a("size") != b("size") => worse("size", format!("{what}: {}, was {}", b("size"), a("size"))),
+        // Larger is better, and one that says it in another unit is the same.
+        "dimm" if a("size") != b("size") && mib(a("size")).zip(mib(b("size"))).is_none_or(|(was, is)| is < was) => {
+            worse("size", format!("{what}: {}, was {}", b("size"), a("size")))
+        }
         "dimm" if fewer("speed") => worse("speed", format!("{what} runs at {} MT/s, was {} MT/s", b("speed"), a("speed"))),
+        // One serial number seen more than once: paths to a disk, or disks that all call themselves the same.
+        "disk" if number(is, "paths").unwrap_or(1) < number(was, "paths").unwrap_or(1) => {
+            worse("paths", format!("{what} is there {} times, was {} times: a path to it or a disk is gone", number(is, "paths").unwrap_or(1), a("paths")));
+        }
         "disk" if fewer("bytes") => worse("bytes", format!("{what}: {} bytes, was {}", b("bytes"), a("bytes"))),
         "cpu" if fewer("count") => worse("count", format!("{what}: {}, was {}", b("count"), a("count"))),
         "pci" if fewer("count") => worse("count", format!("{what}: {} of {} left", b("count"), a("count"))),
+        "firmware" if compare_versions(b("version"), a("version")) == Ordering::Less => {
+            let now = if b("version").is_empty() { "of a version that is not said" } else { b("version") };
+            worse("version", format!("{what} is {now}, was the newer {}", a("version")));
+        }
         "kernel" if older(b("release"), a("release")) => worse("release", format!("{what} is {}, was the newer {}", b("release"), a("release"))),
         "cmdline" => worse("parameters", format!("boot parameters: {}", two(a("parameters"), b("parameters")))),
         "time" if a("synchronized") == "yes" => worse("synchronized", "the clock is not synchronized any more".to_owned()),
@@ -241,46 +275,22 @@ fn or_nothing(value: &str) -> &str {
     if value.is_empty() { "nothing" } else { value }
 }
 
-/// What of a list of words went and came.
-fn two(was: &str, is: &str) -> String {
-    let (a, b): (Vec<&str>, Vec<&str>) = (was.split(' ').collect(), is.split(' ').collect());
-    let only = |of: &[&str], not: &[&str], sign: &str| of.iter().filter(|w| !not.contains(w)).map(|w| format!("{sign}{w}")).collect::<Vec<_>>();
-    let all = [only(&a, &b, "-"), only(&b, &a, "+")].concat();
-    if all.is_empty() { "in another order".to_owned() } else { all.join(" ") }
-}
-
 /// Numbers compare as numbers: 6.1.0-9 is older than 6.1.0-28.
 fn older(one: &str, other: &str) -> bool {
     let parts = |text: &str| -> Vec<u64> { text.split(|c: char| !c.is_ascii_digit()).filter_map(|p| p.parse().ok()).collect() };
     parts(one) < parts(other)
 }
-fn gib(kib: &str) -> String {
-    kib.parse::<f64>().map_or_else(|_| kib.to_owned(), |kib| format!("{:.1} GiB", kib / 1024.0 / 1024.0))
-}
-
-fn words(category: &str, name: &str) -> String {
-    match category {
-        "dimm" => format!("DIMM {name}"),
-        "cpu" => "CPUs".to_owned(),
-        "pci" => format!("PCI device {name}"),
-        "gpu" => format!("GPU {name}"),
-        "memory" | "kernel" | "time" | "cmdline" | "boot-order" | "secure-boot" => category.replace('-', " "),
-        "bmc-boot-order" => "boot order at the BMC".to_owned(),
-        "bmc-secure-boot" => "Secure Boot at the BMC".to_owned(),
-        "bios" => format!("BIOS attribute {name}"),
-        "port" => format!("listening port {name}"),
-        _ => format!("{category} {name}"),
-    }
-}
-fn told(join: &str, category: &str, facts: &Facts) -> String {
-    let said: Vec<String> = match category {
-        "disk" => vec![fact(facts, "name").into(), fact(facts, "model").into()],
-        _ => facts.iter().filter(|(k, _)| *k != "lasting").map(|(_, v)| v.clone()).collect(),
+/// dmidecode's `16384 MB`, `16 GB`.
+fn mib(size: &str) -> Option<u64> {
+    let (number, unit) = size.split_once(' ')?;
+    let factor = match unit {
+        "MB" => 1,
+        "GB" => 1 << 10,
+        "TB" => 1 << 20,
+        _ => return None,
     };
-    let said: Vec<String> = said.into_iter().filter(|s| !s.is_empty()).collect();
-    if said.is_empty() { String::new() } else { format!("{join}{}", said.join(" ")) }
+    number.parse::<u64>().ok()?.checked_mul(factor)
 }
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -312,15 +322,17 @@ mod tests {
     fn every_category_lost_worse_and_better() {
         let up = |state, speed, addresses| -> Vec<(&str, &str)> { vec![("state", state), ("speed", speed), ("addresses", addresses)] };
         let both = "192.0.2.7/24 192.0.2.99/32";
-        holds(ETH1, None, "link eth1 is gone, was 192.0.2.7/24 192.0.2.99/32 25000 up");
+        holds(ETH1, None, "link eth1 is gone, was up at 25000 Mb/s with 192.0.2.7/24 192.0.2.99/32");
         holds(ETH1, Some(("link", "eth1", &up("down", "", both))), "link eth1 is down, was up at 25000 Mb/s");
         holds(ETH1, Some(("link", "eth1", &up("up", "1000", both))), "link eth1 runs at 1000 Mb/s, was 25000 Mb/s");
         holds(ETH1, Some(("link", "eth1", &up("up", "25000", "192.0.2.99/32"))), "link eth1 has no address 192.0.2.7/24 any more");
         noted(ETH1, Some(("link", "eth1", &up("up", "25000", "192.0.2.7/24"))));
         noted(ETH1, Some(("link", "eth1", &up("up", "100000", both))));
 
-        holds(("dimm", "A3", &[("size", "32 GB")]), None, "DIMM A3 is gone, was 32 GB");
+        holds(("dimm", "A3", &[("size", "32 GB"), ("speed", "3200")]), None, "DIMM A3 is gone, was 32 GB at 3200 MT/s");
         holds(("dimm", "A3", &[("size", "32 GB")]), Some(("dimm", "A3", &[("size", "16 GB")])), "DIMM A3: 16 GB, was 32 GB");
+        noted(("dimm", "A3", &[("size", "32 GB")]), Some(("dimm", "A3", &[("size", "65536 MB")])));
+        holds(("dimm", "A3", &[("size", "32 GB")]), Some(("dimm", "A3", &[("size", "?")])), "DIMM A3: ?, was 32 GB");
         holds(("dimm", "A3", &[("speed", "3200")]), Some(("dimm", "A3", &[("speed", "2666")])), "DIMM A3 runs at 2666 MT/s, was 3200 MT/s");
         holds(("memory", "total", &[("kib", "528280000")]), Some(("memory", "total", &[("kib", "494725120")])), "memory: 471.8 GiB, was 503.8 GiB");
         noted(("memory", "total", &[("kib", "528280000")]), Some(("memory", "total", &[("kib", "528279000")])));
@@ -335,7 +347,13 @@ mod tests {
         holds(("pci", "8086:1572", &[("count", "2")]), Some(("pci", "8086:1572", &[("count", "1")])), "PCI device 8086:1572: 1 of 2 left");
         holds(("gpu", "GPU-1", &[("model", "A100")]), None, "GPU GPU-1 is gone, was A100");
         holds(("firmware", "BIOS", &[("version", "1.2")]), None, "firmware BIOS is gone, was 1.2");
-        noted(("firmware", "BIOS", &[("version", "1.2")]), Some(("firmware", "BIOS", &[("version", "1.4")])));
+        noted(("firmware", "BIOS", &[("version", "1.2")]), Some(("firmware", "BIOS", &[("version", "1.14")])));
+        holds(("firmware", "BIOS", &[("version", "1.14")]), Some(("firmware", "BIOS", &[("version", "1.2")])), "firmware BIOS is 1.2, was the newer 1.14");
+        holds(
+            ("firmware", "BIOS", &[("version", "1.14")]),
+            Some(("firmware", "BIOS", &[])),
+            "firmware BIOS is of a version that is not said, was the newer 1.14",
+        );
         holds(("route", "default via 192.0.2.1 dev eth0", &[("lasting", "yes")]), None, "route default via 192.0.2.1 dev eth0 is gone");
         noted(("route", "198.51.100.0/24 via 192.0.2.9 dev eth0", &[]), None);
         holds(
@@ -372,13 +390,28 @@ mod tests {
         noted(("port", "tcp 0.0.0.0:22", &[("process", "sshd")]), None);
     }
 
+    /// Some ids change with the version; two of one name cannot be told apart, and stay what they are: gone and new.
+    #[test]
+    fn firmware_with_another_id_is_known_by_its_name() {
+        const OLD: &[(&str, &str)] = &[("name", "BIOS"), ("version", "2.18.1")];
+        const NEW: &[(&str, &str)] = &[("name", "BIOS"), ("version", "2.19.0")];
+        let bios = |id, version| -> One<'_> { ("firmware", id, if version == 1 { OLD } else { NEW }) };
+        let (before, after) = (picture(&[bios("159-2.18.1", 1)]), picture(&[bios("159-2.19.0", 2)]));
+        let found = diff(&before, &after, &Rules::default(), &[]);
+        assert_eq!((found.len(), found[0].level, found[0].line.as_str()), (1, Level::Noted, "firmware 159-2.18.1: version is 2.19.0, was 2.18.1"));
+        let back = diff(&after, &before, &Rules::default(), &[]);
+        assert_eq!((back.len(), back[0].level), (1, Level::Degraded), "{back:?}");
+        let twins = diff(&picture(&[bios("a", 1), bios("b", 1)]), &picture(&[bios("c", 2)]), &Rules::default(), &[]);
+        assert_eq!(twins.iter().filter(|d| d.level == Level::Lost).count(), 2, "{twins:?}");
+    }
+
     #[test]
     fn units_that_are_meant_to_run_and_those_on_demand() {
         let enabled = ("unit", "agent.service", &[("state", "active"), ("enabled", "yes")][..]);
         holds(enabled, Some(("unit", "agent.service", &[("state", "failed"), ("enabled", "yes")])), "unit agent.service is failed, was active");
         holds(enabled, Some(("unit", "agent.service", &[("state", "activating"), ("enabled", "yes")])), "unit agent.service is activating, was active");
         holds(enabled, Some(("unit", "agent.service", &[("state", "active")])), "unit agent.service is not enabled any more");
-        holds(enabled, None, "unit agent.service is gone, was yes active");
+        holds(enabled, None, "unit agent.service is gone, was enabled and active");
         let on_demand = ("unit", "hostnamed.service", &[("state", "active")][..]);
         noted(on_demand, None);
         holds(on_demand, Some(("unit", "hostnamed.service", &[("state", "failed")])), "unit hostnamed.service is failed, was active");
@@ -398,6 +431,8 @@ mod tests {
         assert_eq!((usual["link:eth1"], usual["dimm:A3"], usual["module:nvme"]), (Level::Lost, Level::Lost, Level::Noted));
         assert!(!levels(Rules { ignore: list("link:eth*"), ..Rules::default() }, &[]).contains_key("link:eth1"));
         assert_eq!(levels(Rules { expect: list("dimm"), ..Rules::default() }, &[])["dimm:A3"], Level::Expected);
+        assert!(!levels(Rules { ignore: list("module"), ..Rules::default() }, &[]).contains_key("module:nvme"), "a whole category");
+        assert_eq!(levels(Rules { expect: list("module"), ..Rules::default() }, &[])["module:nvme"], Level::Expected, "also what would only be noted");
         assert_eq!(levels(Rules { strict: list("module"), ..Rules::default() }, &[])["module:nvme"], Level::Lost);
         let bios = |value| picture(&[("bios", "BootMode", &[("value", value)])]);
         let strict = Rules { strict: list("bios"), ..Rules::default() };

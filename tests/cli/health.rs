@@ -8,7 +8,7 @@ use std::{fs, thread};
 #[test]
 fn what_is_lost_is_held_with_the_line_that_explains_it() {
     let faults = [
-        ("lost-dimm", "DIMM A3 is gone, was 64 GB 3200", "--accept 'dimm:A3'"),
+        ("lost-dimm", "DIMM A3 is gone, was 64 GB at 3200 MT/s", "--accept 'dimm:A3'"),
         ("link-down", "link eth1 is down, was up at 25000 Mb/s", "--accept 'link:eth1'"),
         ("unit-failed", "unit irqbalance.service is failed, was active", "--accept 'unit:irqbalance.service'"),
         ("mount-missing", "mount /var/lib/data is gone", "--accept 'mount:/var/lib/data'"),
@@ -75,6 +75,58 @@ fn a_difference_is_accepted_one_by_one() {
     lab.ask(&["release", "edge-02", "verify", "--accept", "dimm:A3", "--accept", "memory:total"]).ends(0);
     lab.rack().in_service("edge-02");
     assert_eq!(lab.rack().boots("edge-02").len(), 1);
+}
+
+/// What comes back while there is patience is no loss: here somebody mounts it by hand.
+#[test]
+fn what_comes_back_in_time_is_not_held() {
+    let lab = Lab::start(2, &["mount-missing"]);
+    let reboot = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/playbooks/reboot.toml")).unwrap();
+    let path = lab.path("patient.toml");
+    fs::write(&path, reboot.replacen("baseline = {}", "baseline = { patience = \"9h\" }", 1).replacen("timeout = \"15m\"", "timeout = \"10h\"", 1)).unwrap();
+    let mut running = lab.start_command(&["run", path.to_str().unwrap(), "edge-02"]);
+    running.until("mount /var/lib/data is gone");
+    // As `mount` on that machine says it to the rack.
+    fs::write(lab.path("machines/edge-02/root/asks"), "mount /var/lib/data\n").unwrap();
+    running.ended().ends(0);
+    lab.rack().in_service("edge-02");
+    assert_eq!(lab.rack().boots("edge-02").len(), 1);
+}
+
+/// What an update means to change is expected; what did not come back after it is not.
+#[test]
+fn after_new_firmware_a_lost_dimm_is_held_and_the_new_version_is_expected() {
+    let lab = Lab::start(2, &["lost-dimm"]);
+    let playbook = lab.path("firmware/lab-firmware.toml");
+    let held = lab.ask(&["run", playbook.to_str().unwrap(), "edge-02"]).ends(5);
+    held.says("HELD      at verify: DIMM A3 is gone, was 64 GB at 3200 MT/s");
+    assert!(!held.all().contains("firmware BIOS") && !held.all().contains("firmware:BIOS"), "{}", held.all());
+    let ended = lab.ask(&["release", "edge-02", "verify", "--accept", "dimm:A3", "--accept", "memory:total", "--json"]).ends(0);
+    let verified = ended.lines().into_iter().rfind(|e| e["event"] == "step_settled" && e["kind"] == "verify").unwrap();
+    let evidence = verified["outcome"].pointer("/done/evidence").or(verified["outcome"].get("evidence")).unwrap_or_else(|| panic!("{verified}"));
+    let compared = evidence["compared"].as_array().unwrap_or_else(|| panic!("{verified}"));
+    let of = |item: &str| compared.iter().find(|d| d["item"] == item).map(|d| (text(&d["level"]), text(&d["line"])));
+    assert_eq!(of("firmware:BIOS"), Some(("expected".into(), "firmware BIOS: version is 2.0.0, was 1.0.0".into())), "{compared:?}");
+    assert_eq!(of("dimm:A3").map(|d| d.0), Some("expected".into()), "a person accepted it");
+    lab.rack().in_service("edge-02");
+}
+
+/// Lists of a playbook: what is ignored is not compared, what is expected holds nothing, and what is strict holds although by default it is only noted.
+#[test]
+fn what_is_compared_is_said_by_the_playbook() {
+    let lab = Lab::start(2, &["lost-dimm", "link-down"]);
+    let reboot = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/playbooks/reboot.toml")).unwrap();
+    let run = |name: &str, rules: &str| {
+        let path = lab.path(name);
+        fs::write(&path, reboot.replacen("baseline = {}", &format!("baseline = {{ {rules} }}"), 1)).unwrap();
+        lab.ask(&["run", path.to_str().unwrap(), "edge-02"])
+    };
+    let held = run("one.toml", "ignore = [\"link:eth*\"], expect = [\"dimm\"]").ends(5);
+    held.says("HELD      at verify: memory: 439.4 GiB, was 503.4 GiB");
+    held.says("pitstop release edge-02 verify --accept 'memory:total'");
+    assert!(!held.all().contains("eth1") && !held.all().contains("DIMM"), "{}", held.all());
+    lab.ask(&["release", "edge-02", "verify", "--accept", "memory:total"]).ends(0);
+    lab.rack().in_service("edge-02");
 }
 
 /// Must-show 4.

@@ -101,7 +101,7 @@ fn the_playbooks_that_ship_load() {
     let kinds = |name: &str| playbook::load(None, name).unwrap().steps.into_iter().map(|s| s.setting.kind).collect::<Vec<_>>();
     assert_eq!(kinds("reboot"), ["baseline", "evacuate", "reset", "verify", "enable", "settle"]);
     assert_eq!(kinds("power-cycle"), kinds("reboot"));
-    assert_eq!(kinds("firmware"), ["evacuate", "firmware", "reset", "verify", "enable", "settle"]);
+    assert_eq!(kinds("firmware"), ["baseline", "evacuate", "firmware", "reset", "verify", "enable", "settle"]);
     assert_eq!(kinds("evacuate"), ["evacuate"]);
     assert_eq!(kinds("return"), ["verify", "enable", "settle"]);
 }

@@ -34,6 +34,7 @@ cd "$1"
 mount --make-rprivate /
 mount --bind boot_id /proc/sys/kernel/random/boot_id
 echo '1.00 1.00' >uptime; mount --bind uptime /proc/uptime
+mount --bind cmdline /proc/cmdline
 [ -e /etc/machine-id ] && mount --bind machine-id /etc/machine-id
 mount -t tmpfs tmpfs /sys/class
 mkdir -p /sys/class/dmi/id
@@ -59,13 +60,14 @@ impl Machine {
             let d = dir.display();
             let conf = format!(
                 "ListenAddress 127.0.0.1:{ssh}\nHostKey {d}/host_key\nAuthorizedKeysFile {d}/client.pub\nStrictModes no\nUsePAM no\nPermitRootLogin yes\n\
-                 PasswordAuthentication no\nPidFile none\n"
+                 PasswordAuthentication no\nPidFile none\nSetEnv HOME={d}\n"
             );
             let root = if nix_root() { "" } else { "sudo -n" };
             for (name, text) in [
                 ("sshd_config", conf.as_str()),
                 ("machine", &MACHINE.replace("\"$2\"", &sshd.display().to_string())),
                 ("machine-id", "0123456789abcdef0123456789abcde0\n"),
+                ("cmdline", "root=UUID=1f0c ro iommu=on quiet\n"),
                 ("product_uuid", "5f2c1d3e-8a47-4b9c-9d21-3e5f708192a3\n"),
                 ("product_serial", "PEER-0001\n"),
                 ("root", root),
@@ -144,6 +146,17 @@ async fn a_machine_that_really_boots_is_taken_through_twice_with_its_boot_id_as_
         let proof = proofs.last().unwrap().to_string();
         assert!(before != after && proof.contains(&before) && proof.contains(&after), "{before} → {after}: {proof}");
     }
+    // It comes back with other boot parameters: held with the line that says which, until a person takes it as it is.
+    let dir = machine.sim.dir.path();
+    fs::write(dir.join("cmdline.new"), "root=UUID=1f0c ro quiet single\n").unwrap();
+    // Another file in its place: what runs now keeps the old one.
+    fs::rename(dir.join("cmdline.new"), dir.join("cmdline")).unwrap();
+    let watched = force.replacen("[[steps]]", "[[steps]]\nbaseline = { patience = \"1s\" }\n[[steps]]", 1).replace("10s", "1s");
+    fs::write(pit.path("watched.toml"), watched).unwrap();
+    let held = pit.pitstop(&["run", "./watched.toml", "edge-01", "--reason", "a test"]).await;
+    assert!(held.code == Some(5) && held.all().contains("HELD      at verify: boot parameters: -iommu=on +single"), "{}", held.all());
+    let taken = pit.pitstop(&["release", "edge-01", "verify", "--accept", "cmdline:boot"]).await;
+    assert_eq!(taken.code, Some(0), "{}", taken.all());
     // The machine's own record: it was started once by us, and once by each run.
-    assert_eq!(machine.read("boots").lines().count(), 3, "{}", machine.read("calls"));
+    assert_eq!(machine.read("boots").lines().count(), 4, "{}", machine.read("calls"));
 }

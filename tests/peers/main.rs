@@ -3,7 +3,9 @@
 mod binary;
 mod ipmi;
 mod machine;
+mod monitoring;
 mod peer;
+mod picture;
 mod redfish;
 mod refusals;
 mod rmcp_replay;

@@ -96,9 +96,10 @@ impl Sshd {
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let d = dir.path().display();
         let more = more.replace("PORT", &port.to_string());
+        // A home of its own: what a user's shell reads at its start is not waited for, and not killed half-way.
         let config = format!(
             "ListenAddress 127.0.0.1:{port}\nHostKey {d}/host_ed25519\nHostKey {d}/host_ecdsa\nAuthorizedKeysFile {d}/authorized\nStrictModes no\nUsePAM no\n\
-             PermitRootLogin yes\nPasswordAuthentication no\nPidFile none\nMaxStartups 300\nLogLevel VERBOSE\n{more}\n"
+             PermitRootLogin yes\nPasswordAuthentication no\nPidFile none\nSetEnv HOME={d}\nMaxStartups 300\nLogLevel VERBOSE\n{more}\n"
         );
         fs::write(at("sshd_config"), config).unwrap();
         // Where sshd as root keeps nothing, but wants to.
@@ -135,7 +136,7 @@ impl Sshd {
         let out = std::process::Command::new("pgrep").args(["-P", &self.child.id().to_string()]).output().unwrap();
         String::from_utf8(out.stdout).unwrap().lines().map(|l| l.parse().unwrap()).collect()
     }
-    fn host(&self) -> Arc<dyn Host> {
+    pub fn host(&self) -> Arc<dyn Host> {
         self.host_with("client", "known_hosts", &[], "")
     }
     pub fn host_with(&self, key: &str, known_hosts: &str, trusted: &[&str], more: &str) -> Arc<dyn Host> {

@@ -1,6 +1,9 @@
 # Everything of a picture in one command: `@@section`, then what the tool said; a line `!why` where it said nothing. Lines that begin with # are not sent.
 exec 2>/dev/null
 export LC_ALL=C
+# Who is not root may have no sbin in the way.
+PATH=$PATH:/usr/sbin:/sbin
+export PATH
 root=
 [ "$(id -u)" = 0 ] || root='sudo -n'
 sec() {

@@ -1,13 +1,16 @@
 //! Takes the picture of the machine before it is touched, which verify compares with what came back (safety.md, 4).
 use super::{Cx, Next, Step};
 use crate::{
+    drivers::host::Host,
     kinds,
-    model::{Act, Blocker, BootSetup, Command, Difference, Fault, FaultKind, Past, Picture, Rules, Span, Timestamp, picture},
+    model::{Act, Blocker, BootSetup, Command, Difference, Fault, FaultKind, NodeName, Past, Picture, Rules, Span, Timestamp, picture},
 };
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+#[cfg(test)]
+mod items;
 mod read;
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -53,19 +56,22 @@ impl kinds::Config<dyn Step> for Config {
     }
 }
 
-/// Host in one command, and what the BMC lists.
+/// What the host says of itself, in one command.
+pub async fn of_host(node: &NodeName, host: &dyn Host, limit: Span) -> Result<Picture, Fault> {
+    let script: String = include_str!("look.sh").lines().filter(|l| !l.trim_start().starts_with('#')).flat_map(|l| [l, "\n"]).collect();
+    let out = host.exec(&Command { line: script, limit, stdin: None }).await?;
+    let odd = |why: String| Fault::new(FaultKind::Invalid, format!("{node}: the picture of the host: {why}"));
+    if out.dropped > 0 {
+        return Err(odd(format!("{} bytes more than are read", out.dropped)));
+    }
+    read::read(&out.stdout).map_err(odd)
+}
+
+/// Host, and what the BMC lists.
 async fn take(cx: &Cx, limit: Span) -> Result<Picture, Fault> {
     let mut picture = match &cx.host {
         None => Picture::default(),
-        Some(host) => {
-            let script: String = include_str!("look.sh").lines().filter(|l| !l.trim_start().starts_with('#')).flat_map(|l| [l, "\n"]).collect();
-            let out = host.exec(&Command { line: script, limit, stdin: None }).await?;
-            let odd = |why: String| Fault::new(FaultKind::Invalid, format!("{}: the picture of the host: {why}", cx.node));
-            if out.dropped > 0 {
-                return Err(odd(format!("{} bytes more than are read", out.dropped)));
-            }
-            read::read(&out.stdout).map_err(odd)?
-        }
+        Some(host) => of_host(&cx.node, host.as_ref(), limit).await?,
     };
     match cx.bmc.firmware().await {
         Ok(list) => list.iter().for_each(|f| picture.put("firmware", &f.id, &[("name", &f.name), ("version", f.version.as_deref().unwrap_or_default())])),

@@ -47,7 +47,7 @@ pub fn read(text: &str) -> Result<Picture, String> {
     let mut picture = Picture::default();
     let why = |lines: Option<&Vec<&str>>| match lines {
         None => Some("it was not said".to_owned()),
-        Some(lines) => lines.iter().find_map(|l| l.strip_prefix('!')).map(|why| why.chars().take(120).collect()),
+        Some(lines) => lines.iter().find_map(|l| l.strip_prefix('!')).map(|why| why.chars().take(240).collect()),
     };
     for (section, category, read) in SECTIONS {
         match (why(sections.get(section)), sections.get(section)) {
@@ -84,10 +84,8 @@ fn word(line: &str, n: usize) -> &str {
 fn after<'a>(line: &'a str, key: &str) -> Option<&'a str> {
     line.split_whitespace().skip_while(|w| *w != key).nth(1)
 }
-fn add(picture: &mut Picture, category: &str, name: &str, key: &str, value: &str) {
-    let facts = picture.items.entry(format!("{category}:{name}")).or_default();
-    facts.insert(key.to_owned(), value.to_owned());
-}
+/// What systemctl puts before a unit that is not well; versions differ.
+const BULLETS: [char; 6] = ['●', '*', '×', '○', '↻', ' '];
 
 /// Without what names the kernel file: that changes with every kernel.
 fn cmdline(lines: &[&str], p: &mut Picture) {
@@ -100,11 +98,11 @@ fn cmdline(lines: &[&str], p: &mut Picture) {
 /// `ssh.service loaded active running OpenBSD Secure Shell server`
 fn units(lines: &[&str], p: &mut Picture) {
     each(lines, |line| {
-        let line = line.trim_start_matches(['●', '*', ' ']);
+        let line = line.trim_start_matches(BULLETS);
         let (name, state) = (word(line, 0), word(line, 2));
         let of_people = ["user@", "user-runtime-dir@", "session-", "run-", "systemd-fsck@"].iter().any(|s| name.starts_with(s));
         if !of_people && name.contains('.') && ["active", "activating", "failed", "reloading", "deactivating"].contains(&state) {
-            add(p, "unit", name, "state", state);
+            p.add("unit", name, "state", state);
         }
     });
 }
@@ -113,8 +111,8 @@ fn unit_files(lines: &[&str], p: &mut Picture) {
     each(lines, |line| {
         let name = word(line, 0);
         // A template is nothing that runs.
-        if name.contains('.') && !name.contains("@.") && word(line, 1).starts_with("enabled") {
-            add(p, "unit", name, "enabled", "yes");
+        if name.contains('.') && !name.contains("@.") && !name.contains(char::is_control) && word(line, 1).starts_with("enabled") {
+            p.add("unit", name, "enabled", "yes");
             p.items.entry(format!("unit:{name}")).or_default().entry("state".into()).or_insert_with(|| "inactive".into());
         }
     });
@@ -178,7 +176,11 @@ fn disks(lines: &[&str], p: &mut Picture) {
             return;
         }
         let id = [value(" SERIAL"), value(" WWN"), name].into_iter().find(|v| !v.is_empty()).unwrap_or_default();
-        p.put("disk", id, &[("name", name), ("bytes", value(" SIZE")), ("model", value(" MODEL"))]);
+        let seen = p.items.get(&format!("disk:{id}")).map(|f| f.get("paths").and_then(|n| n.parse::<u32>().ok()).unwrap_or(1));
+        match seen {
+            Some(seen) => p.add("disk", id, "paths", &(seen + 1).to_string()),
+            None => p.put("disk", id, &[("name", name), ("bytes", value(" SIZE")), ("model", value(" MODEL"))]),
+        }
     });
 }
 
@@ -206,7 +208,7 @@ fn addresses(lines: &[&str], p: &mut Picture) {
     }
     for (link, addresses) in of {
         if p.items.contains_key(&format!("link:{link}")) {
-            add(p, "link", &link, "addresses", &addresses.into_iter().collect::<Vec<_>>().join(" "));
+            p.add("link", &link, "addresses", &addresses.into_iter().collect::<Vec<_>>().join(" "));
         }
     }
 }
@@ -238,7 +240,8 @@ fn dimms(lines: &[&str], p: &mut Picture) {
         }
         let (slot, bank) = (value("Locator"), value("Bank Locator"));
         // Some boards call every slot the same.
-        let name = if seen.insert(slot.to_owned()) { slot.to_owned() } else { format!("{bank}/{slot}") };
+        let names = [slot.to_owned(), format!("{bank}/{slot}")].into_iter().chain((2..).map(|n| format!("{bank}/{slot} #{n}")));
+        let name = names.into_iter().find(|name| seen.insert(name.clone())).unwrap_or_default();
         let speed = [value("Configured Memory Speed"), value("Configured Clock Speed")].into_iter().find(|v| !v.is_empty()).unwrap_or_default();
         p.put("dimm", &name, &[("size", size), ("speed", word(speed, 0))]);
     }
@@ -283,12 +286,12 @@ fn gpus(lines: &[&str], p: &mut Picture) {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use super::*;
     use crate::model::{Rules, picture};
 
     /// In the form in which the tools of a Debian 12 server speak; where the text came from is not known any more.
-    const SAID: &str = r#"motd noise before the first section
+    pub const SAID: &str = r#"motd noise before the first section
 @@kernel
 6.1.0-28-amd64
 @@cmdline

@@ -35,6 +35,7 @@ case $verb in
     exit $code ;;
   is-failed) for u in $units; do s=$(state "$u"); [ -n "$quiet" ] || echo "$s"; [ "$s" = failed ] && exit 0; done; exit 1 ;;
   show)
+    case $props in *NFailedUnits*) say NFailedUnits "$(grep -c ' failed$' "$LAB_ROOT/units")" ;; esac
     first=1
     for u in $units; do
       [ -n "$first" ] || echo; first=
@@ -44,8 +45,6 @@ case $verb in
         case $p in Id) say Id "$u" ;; LoadState) say LoadState "$load" ;; ActiveState) say ActiveState "$s" ;; SubState) say SubState "$sub" ;; esac
       done
     done ;;
-  list-unit-files) while read -r u s; do echo "$u enabled"; done <"$LAB_ROOT/units" ;;
-  reset-failed) ;;
   list-units)
     while read -r u s; do
       if [ "$s" = failed ]; then echo "$u loaded failed failed $u"; elif [ -z "$failed" ]; then echo "$u loaded $s running $u"; fi
