@@ -1,7 +1,7 @@
 //! What a run's records amount to, for people and for `--json`. Pure; holds up under any history, also an unfinished or a newer one.
 use crate::{
     event::{Decision, End, Event, Halt, Record, Stop},
-    model::{Blocker, ClusterName, Loan, LoanId, NodeName, RunId, Timestamp, hostlist},
+    model::{Blocker, ClusterName, Difference, Loan, LoanId, NodeName, RunId, Timestamp, hostlist},
     plan::{Limits, Plan},
 };
 use serde::{Deserialize, Serialize};
@@ -153,6 +153,9 @@ pub struct NodeReport {
     pub blockers: Vec<Blocker>,
     #[serde(default)]
     pub decisions: Vec<DecisionReport>,
+    /// What came back otherwise than it went, and held nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changed: Vec<Difference>,
     /// It came with loans of an earlier run: never returned without verify.
     #[serde(skip)]
     pub(super) inherited: bool,
@@ -177,6 +180,7 @@ impl NodeReport {
             owed: Vec::new(),
             blockers: Vec::new(),
             decisions: Vec::new(),
+            changed: Vec::new(),
             inherited: false,
         }
     }

@@ -113,6 +113,9 @@ impl NodeReport {
         self.since = Some(at);
         match outcome {
             Outcome::Done { evidence } => {
+                if let Ok(changed) = serde_json::from_value(evidence["compared"].clone()) {
+                    self.changed = changed;
+                }
                 for (key, to) in [("from", &mut self.from_boot), ("to", &mut self.to_boot)] {
                     if let Some(boot) = evidence.get(key).and_then(mark).filter(|_| kind == "reset" || kind == "pause") {
                         *to = Some(boot);

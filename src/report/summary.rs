@@ -3,7 +3,7 @@ use super::{
     Paint,
     fold::{Heard, NodeReport, NodeState, RunReport, RunState},
 };
-use crate::model::Timestamp;
+use crate::model::{Level, Timestamp};
 
 pub use super::fold::fold;
 
@@ -106,6 +106,8 @@ pub fn said(node: &NodeReport) -> String {
     }
 }
 
+/// Of what came back otherwise, so many lines.
+const CHANGED: usize = 6;
 fn detail(out: &mut String, report: &RunReport, node: &NodeReport, indent: usize) {
     let mut line = |text: String| {
         out.push_str(&format!("{:indent$}{text}\n", ""));
@@ -122,6 +124,13 @@ fn detail(out: &mut String, report: &RunReport, node: &NodeReport, indent: usize
     }
     for blocker in &node.blockers {
         line(format!("waiting for {blocker}"));
+    }
+    // Expected ones stand first; modules and ports may be many.
+    for one in node.changed.iter().take(CHANGED) {
+        line(format!("changed{}: {}", if one.level == Level::Expected { ", expected" } else { "" }, one.line));
+    }
+    if node.changed.len() > CHANGED {
+        line(format!("changed: and {} more, in pitstop report {} --json", node.changed.len() - CHANGED, report.run));
     }
     // A loan that stands is said also of a node that ended.
     if !node.owed.is_empty() {

@@ -349,3 +349,17 @@ fn any_history_folds() {
     assert_eq!(fold(&records[1..], None), None);
     assert_eq!(fold(&[], None), None);
 }
+
+/// What came back otherwise and held nothing: the expected first, a few lines, and how many there are besides.
+#[test]
+fn what_has_changed_is_told_of_a_node_that_is_done() {
+    let one = |level: &str, line: String| json!({ "item": "x:y", "level": level, "line": line });
+    let mut compared = vec![one("expected", "kernel: release is 6.1.0-30, was 6.1.0-28".into())];
+    compared.extend((1..=8).map(|n| one("noted", format!("module m{n} is new"))));
+    let verified = settled("a", "verify", done(json!({ "compared": compared })));
+    let report = fold(&history(&["a"], &[admitted("a"), started("a", "verify"), verified, ended("a", "done")]), None).unwrap();
+    let text = summary::text(&report, Paint::PLAIN);
+    assert!(text.contains("changed, expected: kernel: release is 6.1.0-30, was 6.1.0-28\n"), "{text}");
+    assert!(text.contains("changed: module m5 is new\n") && !text.contains("module m6"), "{text}");
+    assert!(text.contains("changed: and 3 more, in pitstop report 0190-7f3a11 --json\n"), "{text}");
+}

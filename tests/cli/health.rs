@@ -108,6 +108,10 @@ fn after_new_firmware_a_lost_dimm_is_held_and_the_new_version_is_expected() {
     let of = |item: &str| compared.iter().find(|d| d["item"] == item).map(|d| (text(&d["level"]), text(&d["line"])));
     assert_eq!(of("firmware:BIOS"), Some(("expected".into(), "firmware BIOS: version is 2.0.0, was 1.0.0".into())), "{compared:?}");
     assert_eq!(of("dimm:A3").map(|d| d.0), Some("expected".into()), "a person accepted it");
+    // And so says the screen.
+    let report = lab.ask(&["report", &text(&verified["run"])]).ends(0);
+    report.says("changed, expected: DIMM A3 is gone, was 64 GB at 3200 MT/s\n");
+    report.says("changed, expected: firmware BIOS: version is 2.0.0, was 1.0.0\n");
     lab.rack().in_service("edge-02");
 }
 
