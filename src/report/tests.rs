@@ -361,5 +361,5 @@ fn what_has_changed_is_told_of_a_node_that_is_done() {
     let text = summary::text(&report, Paint::PLAIN);
     assert!(text.contains("changed, expected: kernel: release is 6.1.0-30, was 6.1.0-28\n"), "{text}");
     assert!(text.contains("changed: module m5 is new\n") && !text.contains("module m6"), "{text}");
-    assert!(text.contains("changed: and 3 more, in pitstop report 0190-7f3a11 --json\n"), "{text}");
+    assert!(text.contains("changed: and 3 more, in pitstop report 7f3a11 --json\n"), "{text}");
 }
