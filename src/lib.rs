@@ -11,7 +11,7 @@
 //! | `model` | a noun per file, entered when two rooms name it: names, time and Clock, Secret, Fault, Act, Loan, Identity, Survey | nothing | none, no async |
 //! | `event` | every fact of a run: the language of journal, progress, report and JSON output | model | none |
 //! | `kinds` | the registry: TOML table ⇄ checked Setting ⇄ the thing made from it; problems with file, line and column | model | none |
-//! | `wire` | codecs and trust that a driver and the lab, or two drivers, need: RMCP+, IPMI, certificate pins | model | none |
+//! | `wire` | codecs and trust that a driver and the lab, or two drivers, need: RMCP+, IPMI, certificate pins, a question to a name server | model | none |
 //! | `inventory` | TOML → checked Inventory; selectors; `trust.toml` | kinds, model; of drivers and checks only `KINDS` | reads files |
 //! | `playbook` | TOML → checked Playbook; windows | kinds, model; of steps and due only `KINDS` | reads files |
 //! | `survey` | drivers → `model::Survey`, for check and plan | checks, due, guards, model, driver traits | reads |

@@ -1,6 +1,7 @@
 //! Pure code that a driver and the lab both need: no sockets, no clock, no randomness of its own.
-//! RMCP+ (IPMI 2.0 over LAN), from the outside in: `rmcp` (datagrams), `rakp` (login), `suite` (cryptography), `lan` (messages), `ipmi` (what commands say).
+//! `dns`: one question to a name server. RMCP+ (IPMI 2.0 over LAN), from the outside in: `rmcp` (datagrams), `rakp` (login), `suite` (cryptography), `lan` (messages), `ipmi` (what commands say).
 pub mod boot_flags;
+pub mod dns;
 pub mod ipmi;
 pub mod lan;
 pub mod pin;

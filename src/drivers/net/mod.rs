@@ -3,7 +3,6 @@ use crate::model::{Fault, FaultKind, Span};
 use async_trait::async_trait;
 use std::{collections::BTreeMap, net::IpAddr};
 
-mod dns;
 #[cfg(test)]
 pub mod fake;
 pub mod probe;

@@ -1,8 +1,8 @@
 //! The real network: one GET, one connection, each with its limit.
-use super::{HttpAsk, HttpSeen, Net, dns};
+use super::{HttpAsk, HttpSeen, Net};
 use crate::{
     model::{Fault, FaultKind, Span},
-    wire,
+    wire::{self, dns},
 };
 use async_trait::async_trait;
 use reqwest::{Client, redirect};
