@@ -43,7 +43,9 @@ impl Target {
     /// The version that runs, and whether it is below the wanted one.
     pub fn below(&self, seen: &[Firmware]) -> Result<(String, bool), Fault> {
         let ids = || seen.iter().map(|f| f.id.as_str()).collect::<Vec<_>>().join(", ");
-        let Some(part) = seen.iter().find(|f| f.id == self.id) else {
+        // Where one part is listed twice, the one that tells its version counts.
+        let parts = || seen.iter().filter(|f| f.id == self.id);
+        let Some(part) = parts().find(|f| f.version.is_some()).or_else(|| parts().next()) else {
             return Err(Fault::new(FaultKind::Invalid, format!("the firmware inventory has no `{}`", self.id))
                 .cause(format!("it has {}", if seen.is_empty() { "nothing".into() } else { ids() }))
                 .next("correct the target's id in the playbook"));

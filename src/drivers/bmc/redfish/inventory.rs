@@ -12,6 +12,7 @@ pub fn firmware(uri: &str, doc: &Value) -> Option<Firmware> {
     if quirks::not_running(&id) {
         return None;
     }
+    let id = quirks::part_id(&id).to_owned();
     Some(Firmware {
         name: read::text(doc.get("Name")).map_or_else(|| id.clone(), |n| read::shown(&n)),
         version: read::text(doc.get("Version")).map(|v| read::shown(&v)),

@@ -68,6 +68,12 @@ pub fn flashing(uri: &str, update_service: &Value) -> Option<Task> {
     live.then_some(Task { task, ended: None })
 }
 
+/// Dell names an entry after its version, `Installed-159-2.18.1__BIOS.Setup.1-1`: after an update nothing would be found again. What stays is the part behind it.
+pub fn part_id(id: &str) -> &str {
+    let of_version = ["Installed-", "Current-"].iter().any(|s| id.starts_with(s));
+    id.split_once("__").filter(|(_, part)| of_version && !part.is_empty()).map_or(id, |(_, part)| part)
+}
+
 /// Entries of a firmware inventory that are not what runs now: Dell's `Previous-*` and `Available-*`, Lenovo's `*-Pending` and backups, OpenBMC's and AMI's staged and golden images.
 pub fn not_running(id: &str) -> bool {
     let starts = ["Previous-", "Available-", "Staging_", "Golden_", "Backup_"];

@@ -133,6 +133,16 @@ fn firmware_reads() {
     let one = inventory::firmware("/f/Installed-1", &json!({ "Version": "2.19.0", "ReleaseDate": "00:00:00Z", "Updateable": "yes", "Name": null })).unwrap();
     assert_eq!((one.id.as_str(), one.name.as_str(), one.version.as_deref(), one.updateable), ("Installed-1", "Installed-1", Some("2.19.0"), false));
     assert_eq!(inventory::firmware("/f/b/", &json!({ "Id": "BIOS", "Version": null })).unwrap().version, None);
+    for (id, part) in [
+        ("Installed-159-2.18.1__BIOS.Setup.1-1", "BIOS.Setup.1-1"),
+        ("Current-159-2.19.0__BIOS.Setup.1-1", "BIOS.Setup.1-1"),
+        ("Installed-0-22.31.6__NIC.Slot.1-1-1", "NIC.Slot.1-1-1"),
+        ("Installed-1__", "Installed-1__"),
+        ("A__B", "A__B"),
+    ] {
+        let seen = inventory::firmware("/f/x", &json!({ "Id": id, "Version": "1" })).unwrap();
+        assert_eq!(seen.id, part, "the same before and after an update");
+    }
     for id in ["Previous-159-2.18", "BMC-Pending", "Golden_BMC", "Staging_x"] {
         assert_eq!(inventory::firmware("/f/x", &json!({ "Id": id })), None, "{id} is not what runs");
     }
