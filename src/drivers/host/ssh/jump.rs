@@ -291,15 +291,17 @@ impl Carrier {
             }
         };
         let idle = self.asking.is_none() && !self.no_more;
-        tokio::select! {
-            () = self.socket.moves(interest) => {}
-            () = any => {}
-            next = self.asked.recv(), if idle => match next {
-                Some(open) => self.asking = Some(open),
-                None => self.no_more = true,
-            },
-            () = tokio::time::sleep(LOOK_AGAIN) => {}
-        }
+        let something = async {
+            tokio::select! {
+                () = self.socket.moves(interest) => {}
+                () = any => {}
+                next = self.asked.recv(), if idle => match next {
+                    Some(open) => self.asking = Some(open),
+                    None => self.no_more = true,
+                },
+            }
+        };
+        timeout(LOOK_AGAIN, something).await.ok(); // looked at again either way
     }
 }
 
