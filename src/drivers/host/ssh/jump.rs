@@ -291,7 +291,7 @@ impl Carrier {
             }
         };
         let idle = self.asking.is_none() && !self.no_more;
-        let something = async {
+        let next = async {
             tokio::select! {
                 () = self.socket.moves(interest) => {}
                 () = any => {}
@@ -301,7 +301,7 @@ impl Carrier {
                 },
             }
         };
-        timeout(LOOK_AGAIN, something).await.ok(); // looked at again either way
+        tokio::time::timeout(LOOK_AGAIN, next).await.ok(); // nothing moved: it is looked at all the same
     }
 }
 
