@@ -91,10 +91,8 @@ impl Case<'_> {
 
     /// Done, booted once, nothing lost, nothing left behind, every verb intended.
     pub fn assert_done(&self, from: usize) {
-        self.assert_done_in(&self.lab.store("store"), from);
-    }
-    pub fn assert_done_in(&self, store: &Store, from: usize) {
         let (name, node) = (&self.name, self.node);
+        let store = self.lab.store("store");
         let journal = store.journal();
         let of = |event: &str| journal.iter().filter(|r| r["event"] == event).collect::<Vec<_>>();
         assert_eq!(of("node_ended").len(), 1, "{name}");
