@@ -121,7 +121,7 @@ pub mod test {
         drivers::{
             host::{
                 Host,
-                fake::{Canned, Sh},
+                fake::{self, Canned, Sh},
             },
             net,
         },
@@ -145,9 +145,7 @@ pub mod test {
         pub fn new(tools: &[(&str, &str)]) -> Tools {
             let dir = tempfile::tempdir().unwrap();
             for (name, script) in tools.iter().chain(&[("id", "echo 0")]) {
-                let path = dir.path().join(name);
-                std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
-                std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+                fake::program(&dir.path().join(name), script);
             }
             Tools(dir)
         }

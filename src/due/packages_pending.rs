@@ -70,16 +70,16 @@ impl Due for Config {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{drivers::host::fake::Sh, model::NodeName};
-    use std::{fs, os::unix::fs::PermissionsExt};
+    use crate::{
+        drivers::host::fake::{Sh, program},
+        model::NodeName,
+    };
 
     /// A host with these programs before a few real ones.
     async fn of(programs: &[(&str, &str)]) -> Result<DueAnswer, Fault> {
         let dir = tempfile::tempdir().unwrap();
         for (name, script) in programs {
-            let path = dir.path().join(name);
-            fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
-            fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+            program(&dir.path().join(name), script);
         }
         for tool in ["sed", "wc", "tr", "head", "tail", "sh"] {
             let real = ["/usr/bin", "/bin"].iter().map(|d| format!("{d}/{tool}")).find(|p| std::path::Path::new(p).exists()).unwrap();

@@ -97,7 +97,7 @@ mod tests {
         drivers::host::{Host, fake},
         model::NodeName,
     };
-    use std::{fs, os::unix::fs::PermissionsExt, path::Path};
+    use std::{fs, path::Path};
 
     /// A host in a directory: files, and programs before the real ones in `PATH`.
     struct Root(tempfile::TempDir);
@@ -113,8 +113,8 @@ mod tests {
             fs::write(path, text).unwrap();
         }
         fn program(&self, name: &str, body: &str) {
-            self.file(&format!("bin/{name}"), &format!("#!/bin/sh\n{body}\n"));
-            fs::set_permissions(self.0.path().join("bin").join(name), fs::Permissions::from_mode(0o755)).unwrap();
+            fs::create_dir_all(self.0.path().join("bin")).unwrap();
+            fake::program(&self.0.path().join("bin").join(name), body);
         }
         async fn asked(&self) -> Result<DueAnswer, Fault> {
             let root: &Path = self.0.path();

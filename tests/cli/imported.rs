@@ -1,9 +1,10 @@
-//! The nodes of a cluster as five kinds of kubeconfig lead to it, imported, completed and checked on the lab. The other sources' samples: `config::imports`.
+//! The nodes of a cluster as five kinds of kubeconfig lead to it, and other people's lists of machines: imported, completed and checked on the lab. What each list says: `config::imports`.
 use crate::{
     rig::{Lab, ask, text},
     world::field,
 };
-use std::{fs, os::unix::fs::PermissionsExt};
+use serde_json::Value;
+use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
 #[test]
 fn five_kubeconfigs_lead_to_the_nodes_of_their_cluster() {
@@ -70,4 +71,41 @@ fn five_kubeconfigs_lead_to_the_nodes_of_their_cluster() {
         ask(dir, &["-i", &from, "inventory"]).ends(0).says("3 nodes");
         ask(dir, &["-i", &from, "check"]).ends(0).says("3 ready, 0 refused");
     }
+}
+
+/// Every list of `tests/corpus/lists`: the addresses that it names become those of the lab's machines, as if those stood there; all else stays as it was imported.
+#[test]
+fn every_list_is_listed_and_checked_once_its_addresses_are_the_labs() {
+    let lab = Lab::start(15, &[]);
+    let dir = lab.dir.path();
+    let listed = lab.ask(&["inventory", "--json"]).ends(0).out.replace("\"../", "\"../lab/");
+    let listed: Value = serde_json::from_str(&listed).unwrap();
+    let machines: Vec<&Value> = listed["nodes"].as_object().unwrap().values().collect();
+    let mut checked = 0;
+    for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus/lists")).unwrap() {
+        let (path, name) = entry.map(|e| (e.path(), e.file_name().into_string().unwrap())).unwrap();
+        let source = name.rsplit_once('-').unwrap().0;
+        let (from, out) = (format!("of-{name}"), format!("of-{name}/machines.toml"));
+        lab.ask(&["inventory", "import", source, path.to_str().unwrap(), "-o", &out]).ends(0);
+        let mut toml: toml::Table = toml::from_str(&fs::read_to_string(dir.join(&out)).unwrap()).unwrap();
+        toml.remove("defaults");
+        toml["clusters"]["imported"]["none"].as_table_mut().unwrap().insert("vouched".into(), "a test".into());
+        let nodes = toml["nodes"].as_array_mut().unwrap();
+        let count = nodes.len();
+        for (node, machine) in nodes.iter_mut().zip(&machines) {
+            let node = node.as_table_mut().unwrap();
+            for (kind, way) in node["bmc"].as_table_mut().unwrap().iter_mut() {
+                let theirs = machine["bmc"].as_array().unwrap().iter().find(|b| b["kind"] == kind.as_str()).unwrap();
+                *way = toml::Value::try_from(&theirs["body"]).unwrap();
+            }
+            if let Some(host) = node.get_mut("host").and_then(toml::Value::as_table_mut) {
+                host["ssh"] = toml::Value::try_from(&machine["host"]["body"]).unwrap();
+            }
+        }
+        fs::write(dir.join(&out), toml::to_string(&toml).unwrap()).unwrap();
+        ask(dir, &["-i", &from, "inventory"]).ends(0).says(&format!("{count} node"));
+        ask(dir, &["-i", &from, "check"]).ends(0).says(&format!("{count} ready, 0 refused"));
+        checked += 1;
+    }
+    assert_eq!(checked, 25);
 }
