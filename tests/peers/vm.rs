@@ -38,7 +38,7 @@ exit 0
 "#;
 
 /// `snapshot=on`: the image stays as it was built, and the machine forgets its disk with its power.
-const MACHINE: &str = "exec QEMU -accel tcg -m 512 -smp 2 -display none -serial file:console -monitor tcp:127.0.0.1:MONITOR,server,nowait \
+const MACHINE: &str = "exec QEMU -accel tcg -m 512 -smp 1 -display none -serial file:console -monitor tcp:127.0.0.1:MONITOR,server,nowait \
     -kernel IMAGE/vmlinuz -initrd IMAGE/initrd -append 'root=/dev/vda rw console=ttyS0 net.ifnames=0 panic=5' \
     -drive file=IMAGE/disk.img,if=virtio,format=raw,snapshot=on -netdev user,id=n,restrict=on,hostfwd=tcp:127.0.0.1:SSH-:22 -device virtio-net-pci,netdev=n \
     -uuid 5f2c1d3e-8a47-4b9c-9d21-3e5f708192a3 -smbios type=1,uuid=5f2c1d3e-8a47-4b9c-9d21-3e5f708192a3,serial=PEERS-VM-1\n";
