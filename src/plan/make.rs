@@ -176,7 +176,8 @@ fn steps(written: &[StepInput]) -> (Vec<PlannedStep>, usize) {
 /// Where the playbook names no timeout.
 fn usual_limit(kind: &str) -> Span {
     match kind {
-        PREFLIGHT => Span::minutes(3),
+        // A cluster that is busy says so for minutes.
+        PREFLIGHT => Span::minutes(5),
         EVACUATE => Span::minutes(45),
         // Graceful, then force, then the longest self test that has been seen (26 minutes).
         RESET | PAUSE => Span::minutes(60),

@@ -89,6 +89,7 @@ impl<'a> World<'a> {
         if let Some(chain) = chain {
             let power = disagreement(seen).or_else(|| if self.dark { None } else { power::powered(seen, name, history, &mut notes) });
             faults.extend(power.or_else(|| power::flash(seen, name, history, &mut notes)));
+            faults.extend(self.strays(seen, name, node, &mut notes));
             faults.extend(self.at_power(seen, name, node, &mut notes));
             if faults.is_empty() {
                 return Ok(Verdict { chain, notes });
@@ -236,12 +237,6 @@ impl<'a> World<'a> {
                         stops: true,
                         ..note(name, format!("logged in: {}", view.people.join(", ")))
                     });
-                }
-                if let (Some(stray), true) = (seen.at_power.strays.first(), self.powers) {
-                    let what = format!("{} runs on {name}, and no cluster knows it", seen.at_power.strays.join(", "));
-                    let word = stray.split_once(' ').map_or(stray.as_str(), |(_, word)| word);
-                    let next = format!("stop it, or, if it belongs to the machine, name it in the inventory: known_containers = [\"{word}\"]");
-                    return vec![Fault::new(FaultKind::Unwilling, what).next(next)];
                 }
                 if only_bare && !view.guests.is_empty() {
                     let what = format!("{name} is not empty, and no cluster can empty it: {}", view.guests.join(", "));

@@ -189,6 +189,7 @@ impl Pause {
 impl Step for Pause {
     async fn look(&self, cx: &Cx, past: &Past, now: Timestamp) -> Result<Next, Fault> {
         let mut readings = cx.read(past).await;
+        let now = now + readings.read_at.elapsed();
         let mut seen = Seen::of(&readings);
         seen.off_before = std::mem::replace(&mut *self.off_before.lock().expect("BUG: poisoned"), seen.power == Power::Off);
         let next = match past.let_go_at {

@@ -429,6 +429,8 @@ impl Step for Reset {
             return Ok(Next::Done(json!({ "not_needed": why })));
         }
         let mut readings = cx.read(past).await;
+        // A look at a host that boots takes its time, and its uptime is of the end of it.
+        let now = now + readings.read_at.elapsed();
         let mut seen = Seen::of(&readings);
         seen.off_before = std::mem::replace(&mut *self.off_before.lock().expect("BUG: poisoned"), seen.power == Power::Off);
         // What a person has decided about since starts the ladder anew, unless the node has booted meanwhile after all.

@@ -3,6 +3,19 @@ use super::{History, NodeInput, Note, World, about, note};
 use crate::model::{Fault, FaultKind, LiveTask, NodeName, NodeSurvey, Power, Relax, Started};
 
 impl World<'_> {
+    /// Containers on the host that nobody knows: only of a machine that is proven to be this one, or all of another's would be strays.
+    pub(super) fn strays(&self, seen: &NodeSurvey, name: &NodeName, node: &NodeInput, notes: &mut Vec<Note>) -> Option<Fault> {
+        let stray = seen.at_power.strays.first().filter(|_| self.powers)?;
+        let what = format!("{} runs on {name}, and no cluster knows it", seen.at_power.strays.join(", "));
+        if node.relaxed.contains(&Relax::Empty) {
+            notes.push(note(name, format!("relaxed by name ({}): {what}", Relax::Empty)));
+            return None;
+        }
+        let word = stray.split_once(' ').map_or(stray.as_str(), |(_, word)| word);
+        let next = format!("stop it, or, if it belongs to the machine, name it in the inventory: known_containers = [\"{word}\"]");
+        Some(Fault::new(FaultKind::Unwilling, what).next(next))
+    }
+
     /// What would stand against power now (safety.md, 14 to 16). A person may have relaxed it by name; a node that power is not asked of bears it.
     pub(super) fn at_power(&self, seen: &NodeSurvey, name: &NodeName, node: &NodeInput, notes: &mut Vec<Note>) -> Vec<Fault> {
         let mut faults = Vec::new();
