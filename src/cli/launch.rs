@@ -177,6 +177,9 @@ fn observer(cx: &Context, asks: bool) -> Box<dyn Observer> {
     }
 }
 
+/// Renewals under way when a process died: one, and what it repeated.
+const DROPS: u32 = 3;
+
 /// The cluster's own lock, where it can carry one: a current one of another owner is exit 8 whatever our store says.
 /// One that a process of our own store left behind is taken over: we hold that store's lock, so its holder is dead.
 async fn leases(
@@ -190,11 +193,13 @@ async fn leases(
     let mut taken = Vec::new();
     for (name, cluster) in clusters {
         let mut answer = cluster.lease(&us, lease).await?;
-        if let LeaseAnswer::Held { by, .. } = &answer
-            && let Some(run) = predecessor(&us, by)
-            && (*name == lock.cluster || run == *ours)
-            && store.plan(&run).await.is_ok()
-        {
+        // Again, because the last word of a process that was killed may reach a busy API server after ours.
+        for _ in 0..DROPS {
+            let LeaseAnswer::Held { by, .. } = &answer else { break };
+            let Some(run) = predecessor(&us, by).filter(|run| *name == lock.cluster || run == ours) else { break };
+            if store.plan(&run).await.is_err() {
+                break;
+            }
             cluster.drop_lease(by).await?;
             answer = cluster.lease(&us, lease).await?;
         }
