@@ -93,6 +93,7 @@ impl Wiring {
             let mut doors = NodeDoors {
                 seats: wiring.seats.clone(),
                 host,
+                jumps: jumps(cx, &self.base, name, wiring.host.as_ref(), &wiring.trust).await,
                 bmc: Vec::new(),
                 unlock: wiring.unlock.clone(),
                 carries: wiring.carries.clone(),
@@ -117,6 +118,17 @@ async fn door(cx: &Context, base: &Path, node: &NodeName, setting: &Setting, tru
     BmcDoor { protocol: setting.kind.clone(), endpoint, host, addresses, driver: bmc_of(cx, base, node, setting, trust) }
 }
 
+/// Addresses of the machines through which a host is reached. What cannot be told or resolved is found when the host is asked.
+async fn jumps(cx: &Context, base: &Path, node: &NodeName, setting: Option<&Setting>, trust: &Trust) -> Vec<IpAddr> {
+    let config = setting.and_then(|setting| kinds::make(host::KINDS, setting).ok());
+    let hosts = config.and_then(|config| config.carried_by(&cx.connect(base, Some(node), trust.clone())).ok()).unwrap_or_default();
+    let mut all = Vec::new();
+    for host in hosts {
+        all.extend(tokio::net::lookup_host((host.trim_matches(['[', ']']), 0)).await.into_iter().flatten().map(|a| a.ip()));
+    }
+    all
+}
+
 fn senseless(what: String) -> Fault {
     Fault::new(FaultKind::Invalid, what)
 }
@@ -137,10 +149,10 @@ pub fn host_of(cx: &Context, base: &Path, node: &NodeName, setting: &Setting, tr
 pub type Clusters = BTreeMap<ClusterName, Arc<dyn Cluster>>;
 
 /// Everything the engine works through, from the frozen plan alone.
-pub fn for_run(cx: &Context, run: &RunId, plan: &Plan, listener: Arc<dyn Listener>) -> Result<(BTreeMap<NodeName, Arc<Cx>>, Clusters), Fault> {
+pub async fn for_run(cx: &Context, run: &RunId, plan: &Plan, listener: Arc<dyn Listener>) -> Result<(BTreeMap<NodeName, Arc<Cx>>, Clusters), Fault> {
     let base = PathBuf::from(&plan.base);
     let own = machine::own();
-    let through = through(plan);
+    let through = through(cx, &base, plan).await;
     let mut clusters = BTreeMap::new();
     for (name, setting) in &plan.clusters {
         clusters.insert(name.clone(), cluster_of(cx, &base, name, setting)?);
@@ -204,12 +216,15 @@ pub fn for_run(cx: &Context, run: &RunId, plan: &Plan, listener: Arc<dyn Listene
     Ok((nodes, clusters))
 }
 
-/// The BMCs of the run, by the addresses that they had when it was planned.
-fn through(plan: &Plan) -> Through {
+/// The BMCs of the run, by the addresses that they had when it was planned, and the jump hosts.
+async fn through(cx: &Context, base: &Path, plan: &Plan) -> Through {
     let mut all: BTreeMap<IpAddr, BTreeSet<String>> = BTreeMap::new();
     for (name, node) in &plan.nodes {
         for ip in node.bmc_host.split_whitespace().filter_map(|word| word.parse::<IpAddr>().ok()) {
             all.entry(ip.to_canonical()).or_default().insert(format!("the BMC of {name}"));
+        }
+        for ip in jumps(cx, base, name, node.host.as_ref(), &node.trust).await {
+            all.entry(ip.to_canonical()).or_default().insert(format!("the jump host of {name}"));
         }
     }
     Arc::new(all)

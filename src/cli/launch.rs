@@ -74,7 +74,7 @@ pub async fn all(cx: &Context, store: Arc<dyn Store>, jobs: Vec<Job>, test: &Tes
     let mut held: Vec<(Arc<dyn Cluster>, String)> = Vec::new();
     for job in &jobs {
         let listener = Arc::new(Listening::new(cx, &job.run, observer.clone()));
-        let (nodes, clusters) = connect::for_run(cx, &job.run, &job.plan, listener)?;
+        let (nodes, clusters) = connect::for_run(cx, &job.run, &job.plan, listener).await?;
         let leases = match leases(&*store, &clusters, &job.lock, &job.run, lease).await {
             Ok(leases) => leases,
             Err(failure) => {

@@ -60,6 +60,8 @@ pub struct NodeDoors {
     /// Cluster and the node's name there, in the order in which they are entered.
     pub seats: Vec<(ClusterName, String)>,
     pub host: Option<Result<Arc<dyn Host>, Fault>>,
+    /// Addresses of the jump hosts on the way to it.
+    pub jumps: Vec<IpAddr>,
     /// The inventory's word on how its root disk unlocks.
     pub unlock: Option<String>,
     /// Containers that belong to the machine.
@@ -126,12 +128,15 @@ pub async fn take(at: Timestamp, doors: &Doors, due: &[Reason], ask: &Ask) -> Su
     Survey { at, clusters: clusters.into_iter().collect(), nodes }
 }
 
-/// The BMCs of all nodes, by their addresses: what is reached through a node is one of them.
+/// The BMCs and jump hosts of all nodes, by their addresses: what is reached through a node is one of them.
 fn through(doors: &Doors) -> Through {
     let mut all: BTreeMap<IpAddr, BTreeSet<String>> = BTreeMap::new();
     for (name, node) in &doors.nodes {
         for ip in node.bmc.iter().flat_map(|door| &door.addresses) {
             all.entry(ip.to_canonical()).or_default().insert(format!("the BMC of {name}"));
+        }
+        for ip in &node.jumps {
+            all.entry(ip.to_canonical()).or_default().insert(format!("the jump host of {name}"));
         }
     }
     Arc::new(all)

@@ -199,3 +199,16 @@ async fn before_an_admission_only_others_count() {
     let seen = cluster_seen(driver.as_ref(), &BTreeSet::from(["b".to_string()])).await.unwrap();
     assert_eq!(seen, (vec![("c".to_string(), "down".to_string())], 3));
 }
+
+#[test]
+fn what_is_reached_through_a_node_are_bmcs_and_jump_hosts() {
+    let world = Arc::new(World::default());
+    let mut doors = Doors::default();
+    let jumps = vec!["192.0.2.7".parse().unwrap(), "::ffff:192.0.2.8".parse().unwrap()];
+    doors.nodes.insert(NodeName("a".into()), NodeDoors { jumps, bmc: vec![door(&world, "a", false, "192.0.2.1")], ..NodeDoors::default() });
+    let found = through(&doors);
+    let said = |ip: &str| found.get(&ip.parse::<IpAddr>().unwrap()).map(|all| all.iter().cloned().collect::<Vec<_>>());
+    assert_eq!(said("192.0.2.7"), Some(vec!["the jump host of a".to_owned()]));
+    assert_eq!(said("192.0.2.8"), Some(vec!["the jump host of a".to_owned()]), "as IPv4");
+    assert_eq!(said("192.0.2.9"), None);
+}
