@@ -11,8 +11,8 @@ use tokio::{sync::Notify, time::Instant};
 
 /// So often, and no more.
 const MOST: usize = 3;
-/// Logins under way at once with a credential that was taken when it was last tried.
-const AT_ONCE: usize = 32;
+/// Logins under way at once with a credential that was taken when it was last tried: as many as a survey has connections, or the fleet's latency would be waited for in line.
+const AT_ONCE: usize = 900;
 /// Who has taken it before and then refuses it may only be starting: asked once more, so much later.
 const AGAIN: Duration = Duration::from_secs(60);
 
