@@ -61,7 +61,9 @@ async fn raid_of_bmc(bmc: &dyn Bmc) -> Option<Result<Raid, Fault>> {
 }
 /// A host that is silent is named by other guards, and is not asked here: its silence would take until the readings are too old.
 async fn raid_of_host(host: Option<&dyn Host>) -> Option<Result<Raid, Fault>> {
-    Some(tokio::time::timeout(SLOW, host?.raid()).await.unwrap_or_else(|_| Ok(Raid::default())))
+    let host = host?;
+    let unread = || vec![format!("the RAID tools of {}: no answer within {} s", host.endpoint(), SLOW.as_secs())];
+    Some(tokio::time::timeout(SLOW, host.raid()).await.unwrap_or_else(|_| Ok(Raid { unread: unread(), ..Raid::default() })))
 }
 
 pub async fn stores(clusters: &[(ClusterName, String, Arc<dyn Cluster>)]) -> Vec<(ClusterName, Result<Vec<DataStore>, Fault>)> {

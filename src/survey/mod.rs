@@ -248,7 +248,12 @@ async fn at_power(
         }
     };
     let seats: Vec<_> = node.seats.iter().filter_map(|(c, here)| Some((c.clone(), here.clone(), doors.clusters.get(c)?.as_ref().ok()?.clone()))).collect();
-    let stores = async { tokio::time::timeout(LIMIT, moment::stores(&seats)).await.unwrap_or_default() };
+    let late = |what: &str| Fault::new(FaultKind::Unknown, format!("{what} of {name}: no answer within {} s", LIMIT.as_secs()));
+    // Silence is no word that nothing is there.
+    let stores = async {
+        let unseen = |_| seats.iter().map(|(cluster, ..)| (cluster.clone(), Err(late("the stores")))).collect();
+        tokio::time::timeout(LIMIT, moment::stores(&seats)).await.unwrap_or_else(unseen)
+    };
     let raids = async {
         let ssh = node.host.as_ref().and_then(|h| h.as_ref().ok()).filter(|_| host.is_some());
         match doors.raids {
@@ -263,7 +268,8 @@ async fn at_power(
         let Some(net) = &doors.net else { return Vec::new() };
         let asked =
             carries::Asked { node: name, net: net.as_ref(), own: &own, carries: &node.carries, resolvers: &doors.own.resolvers, through, clusters: &seats };
-        tokio::time::timeout(LIMIT, carries::read(&asked)).await.unwrap_or_default()
+        let unseen = |_| vec![carries::Needed { what: "what the run needs".into(), elsewhere: Err(vec![late("what is carried").to_string()]) }];
+        tokio::time::timeout(LIMIT, carries::read(&asked)).await.unwrap_or_else(unseen)
     };
     let (boot, stores, needed, raids) = futures::join!(boot, stores, needed, raids);
     let boots = views().filter_map(|v| match &v.boot {
